@@ -1,0 +1,46 @@
+"""``fakeclf evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("bundle")
+@click.option("--dataset", required=True, metavar="NAME|FOLDER", help="What to measure on; a+b joins several.")
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="On P(FAKE).  [default: the card's]")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take only N pictures of the split.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the figures and plots into this folder.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Home of the data sets.")
+@click.option("--add-to-card", is_flag=True, help="Also keep the figures in the bundle's card.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    bundle: str,
+    dataset: str,
+    split: str,
+    threshold: float | None,
+    limit: int | None,
+    out: Path | None,
+    data_dir: Path | None,
+    add_to_card: bool,
+    as_json: bool,
+) -> None:
+    """Measure BUNDLE (a name or a folder) on a data set, under the protocol that is printed with the figures."""
+    from fakeclf.cli.quiet import load_tensorflow
+
+    load_tensorflow()
+    from fakeclf.evaluate import evaluate as measure
+
+    measured = measure(bundle, dataset, split=split, threshold=threshold, limit=limit, data_dir=data_dir)
+    click.echo(json.dumps(measured.to_json(), indent=2) if as_json else measured.to_table())
+    if add_to_card:
+        from fakeclf import bundle as bundles
+
+        bundles.add_result(bundle, measured.to_json())
+    if out is not None:
+        measured.save(out)
+        click.echo(f"\nfigures and plots: {out}", err=as_json)

@@ -1,0 +1,127 @@
+"""``fakeclf models``: what was trained, and what can be trained. Imports no Keras."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fakeclf.cli.lazy import LazyGroup
+from fakeclf.cli.table import table
+from fakeclf.errors import FakeclfError
+
+COMMANDS = {
+    "list": ("fakeclf.cli.models:list_models", "Trained bundles with their results, and the models to train."),
+    "show": ("fakeclf.cli.models:show", "The card of a bundle: what it was trained on, results, limits."),
+    "verify": ("fakeclf.cli.models:verify", "Check the files of bundles against the hashes of their cards."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def models() -> None:
+    """List, show and verify models."""
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List trained bundles with their results, and the models that can be trained."""
+    from fakeclf import bundle, registry
+
+    trained = []
+    for _, path in bundle.names():
+        try:
+            trained.append((path, bundle.read_card(path)))
+        except FakeclfError as error:
+            click.echo(f"left out: {error}", err=True)
+    known = registry.models()
+    if as_json:
+        cards = [{"path": str(path), **card.to_json()} for path, card in trained]
+        specs = [
+            {"name": spec.name, "kind": spec.kind, "input_size": spec.input_size, "reference": spec.reference}
+            for spec in known
+        ]
+        click.echo(json.dumps({"trained": cards, "to_train": specs}, indent=2))
+        return
+    rows = [
+        [card.name, card.kind, card.model, f"{card.parameters:,}", *_first_result(card.results)] for _, card in trained
+    ]
+    header = ["name", "kind", "model", "parameters", "measured on", "pictures", "accuracy", "AUC"]
+    click.echo("Trained (`fakeclf models show NAME` says how each figure was measured):")
+    click.echo(table(header, rows, empty="none yet; `fakeclf train` makes one"))
+    click.echo("\nTo train (`fakeclf train --model NAME`):")
+    click.echo(
+        table(
+            ["name", "kind", "input", "reference"],
+            [[spec.name, spec.kind, f"{spec.input_size} px", spec.reference] for spec in known],
+        )
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the card as it is stored.")
+def show(name: str, as_json: bool) -> None:
+    """Show the card of a bundle, by name or by path."""
+    from fakeclf import bundle
+
+    path = bundle.find(name)
+    card = bundle.read_card(path).to_json()
+    click.echo(json.dumps(card, indent=2) if as_json else "\n".join([f"path: {path}", *_outline(card)]))
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, names: Sequence[str], as_json: bool) -> None:
+    """Check bundles (all that are found, unless named) against the hashes of their cards.
+
+    Ends with exit code 1 if one of them is not as it was saved.
+    """
+    from fakeclf import bundle
+
+    paths = [bundle.find(name) for name in names] or [path for _, path in bundle.names()]
+    problems = {str(path): bundle.verify(path) for path in paths}
+    if as_json:
+        click.echo(json.dumps(problems, indent=2))
+    else:
+        for path, lines in problems.items():
+            click.echo(f"{Path(path).name}: {'; '.join(lines) or 'whole'}  ({path})")
+        if not problems:
+            click.echo("no bundles found; `fakeclf train` makes one")
+    ctx.exit(1 if any(problems.values()) else 0)
+
+
+def _first_result(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Data set, number of pictures, accuracy and AUC of a card's first test result, which is its own data set's."""
+    measured = next((result for result in results if result.get("split") == "test"), None)
+    if measured is None:
+        return ["-"] * 4
+    figures = [measured.get(name) for name in ("accuracy", "auc")]
+    shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
+    return [f"{measured['data']} test", f"{measured['pictures']:,}", *shown]
+
+
+def _outline(value: Any, indent: str = "") -> list[str]:
+    """Nested dictionaries and lists as indented ``key: value`` lines."""
+    if isinstance(value, dict):
+        lines = []
+        for key, inner in value.items():
+            if isinstance(inner, dict | list) and inner:
+                lines += [f"{indent}{key}:", *_outline(inner, indent + "  ")]
+            elif inner not in ({}, [], None, ""):
+                lines.append(f"{indent}{key}: {inner}")
+        return lines
+    if isinstance(value, list) and all(isinstance(inner, int | float) for inner in value):
+        return [indent + ", ".join(f"{inner:.5g}" for inner in value)]
+    if isinstance(value, list):
+        lines = []
+        for inner in value:
+            first, *rest = _outline(inner, indent + "  ")
+            lines += [f"{indent}- {first.strip()}", *rest]
+        return lines
+    return [f"{indent}{value}"]

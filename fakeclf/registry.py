@@ -1,0 +1,190 @@
+"""Names of models and data sets, and where their code lives.
+
+Targets are kept as ``"module:function"`` strings, so that listing them imports no Keras, and so that ``fakeclf`` can
+name what lives in ``segmentation`` without importing it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fakeclf.errors import FakeclfError
+
+_PACKAGES = ("fakeclf.", "segmentation.")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the trainer, the evaluator and the command line know of a model.
+
+    Attributes:
+        name: the name people type.
+        kind: ``classifier``, ``localizer`` or ``autoencoder``.
+        builder: ``"module:function"``; called as ``builder(input_size=..., **args)``, returns a Keras model that
+            takes 0-255 RGB pictures of any size.
+        input_size: the size in pixels the model works at unless told otherwise.
+        min_size: the smallest such size its strides allow.
+        reference: the paper or report it comes from.
+        args: fixed builder arguments (one builder can serve several names).
+    """
+
+    name: str
+    kind: str
+    builder: str
+    input_size: int
+    min_size: int
+    reference: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, input_size: int | None = None, **args: Any) -> Any:
+        """Build the model at ``input_size`` pixels (default: the spec's own).
+
+        Raises:
+            FakeclfError: if ``input_size`` is below the model's minimum, or an argument is unknown.
+        """
+        size = self.input_size if input_size is None else input_size
+        if size < self.min_size:
+            raise FakeclfError(
+                f"{self.name} needs pictures of at least {self.min_size} px; received input_size={size}; "
+                f"use {self.min_size} or more"
+            )
+        builder = resolve(self.builder)
+        allowed = [name for name in inspect.signature(builder).parameters if name != "input_size"]
+        for name in args:
+            if name not in allowed:
+                raise FakeclfError(f"{self.name} takes no {name!r}; {closest(name, allowed)}")
+        return builder(input_size=size, **{**self.args, **args})
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set by name: ``loader`` is ``"module:function"``, called as
+    ``loader(validation=..., seed=..., data_dir=..., fetch=...)``."""
+
+    name: str
+    loader: str
+    description: str
+    licence: str
+
+
+def _backbone(name: str, builder: str, size: int, least: int, reference: str, **args: Any) -> ModelSpec:
+    return ModelSpec(name, "classifier", f"fakeclf.models.{builder}:build", size, least, reference, args)
+
+
+_REPORT = "Inpainting Image Detection (report, 2023)"
+_MODELS = {
+    spec.name: spec
+    for spec in (
+        _backbone("densenet121", "densenet", 224, 32, f"{_REPORT}; Huang et al. 2017, arXiv:1608.06993"),
+        _backbone("xception", "xception", 224, 71, f"{_REPORT}; Chollet 2017, arXiv:1610.02357"),
+        _backbone("residual-cnn", "residual_cnn", 64, 32, "this project; Fridrich & Kodovsky 2012"),
+        _backbone("densenet169", "applications", 224, 32, "arXiv:1608.06993", backbone="DenseNet169"),
+        _backbone("densenet201", "applications", 224, 32, "arXiv:1608.06993", backbone="DenseNet201"),
+        _backbone("resnet50", "applications", 224, 32, "arXiv:1512.03385", backbone="ResNet50"),
+        _backbone("resnet101", "applications", 224, 32, "arXiv:1512.03385", backbone="ResNet101"),
+        _backbone("resnet50v2", "applications", 224, 32, "arXiv:1603.05027", backbone="ResNet50V2"),
+        _backbone("inceptionv3", "applications", 299, 75, "arXiv:1512.00567", backbone="InceptionV3"),
+        _backbone("mobilenetv2", "applications", 224, 32, "arXiv:1801.04381", backbone="MobileNetV2"),
+        _backbone("efficientnetb0", "applications", 224, 32, "arXiv:1905.11946", backbone="EfficientNetB0"),
+        _backbone("efficientnetv2b0", "applications", 224, 32, "arXiv:2104.00298", backbone="EfficientNetV2B0"),
+        _backbone("convnexttiny", "applications", 224, 32, "arXiv:2201.03545", backbone="ConvNeXtTiny"),
+        _backbone("vgg16", "applications", 224, 32, "arXiv:1409.1556", backbone="VGG16"),
+        ModelSpec(
+            "small-autoencoder", "autoencoder", "fakeclf.models.small_autoencoder:build", 128, 32, "this project"
+        ),
+    )
+}
+
+_DATASETS = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            "cifake",
+            "fakeclf.data.cifake:load",
+            "120,000 pictures of 32x32: CIFAR-10 against Stable Diffusion 1.4 (Bird & Lotfi 2024)",
+            "MIT",
+        ),
+        DatasetSpec(
+            "deepfakeart",
+            "fakeclf.data.deepfakeart:load",
+            "inpainting part of DeepfakeArt: 5,063 records, original against Stable Diffusion 2",
+            "see its authors' terms",
+        ),
+        DatasetSpec(
+            "regenerated",
+            "fakeclf.data.regenerated:load",
+            "photographs against their autoencoder round trips, both through the same codec",
+            "that of the photographs",
+        ),
+        DatasetSpec(
+            "sample",
+            "fakeclf.data.sample:load",
+            "a few hundred crops, made on the spot, to try the tool",
+            "BSD-3-Clause, PSF (as the packages that bring the photographs)",
+        ),
+    )
+}
+
+
+def models(kind: str | None = None) -> list[ModelSpec]:
+    """All registered models, or those of one kind, in the order of registration."""
+    return [spec for spec in _MODELS.values() if kind in (None, spec.kind)]
+
+
+def model(name: str) -> ModelSpec:
+    """The model of that name.
+
+    Raises:
+        FakeclfError: if there is none; the message names the nearest.
+    """
+    if name not in _MODELS:
+        raise FakeclfError(f"there is no model {name!r}; {closest(name, _MODELS)}")
+    return _MODELS[name]
+
+
+def datasets() -> list[DatasetSpec]:
+    """All registered data sets."""
+    return list(_DATASETS.values())
+
+
+def dataset(name: str) -> DatasetSpec:
+    """The data set of that name.
+
+    Raises:
+        FakeclfError: if there is none; the message names the nearest.
+    """
+    if name not in _DATASETS:
+        raise FakeclfError(
+            f"there is no data set or folder {name!r}; {closest(name, _DATASETS)}, "
+            "or name a folder that holds FAKE/ and REAL/"
+        )
+    return _DATASETS[name]
+
+
+def closest(name: str, allowed: Iterable[str]) -> str:
+    """``did you mean 'x'?`` where something is near, and the allowed names where not."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "allowed: " + ", ".join(sorted(allowed))
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    """Import ``"module:function"``; only modules of this distribution are imported.
+
+    Raises:
+        FakeclfError: if the target lies outside ``fakeclf`` and ``segmentation`` or does not exist.
+    """
+    module, _, function = target.partition(":")
+    if not module.startswith(_PACKAGES):
+        raise FakeclfError(f"refused to import {target!r}; only {' and '.join(_PACKAGES)} modules are loaded by name")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise FakeclfError(f"{target!r} is not there ({error}); is the installation complete?") from error

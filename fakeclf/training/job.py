@@ -1,0 +1,233 @@
+"""The whole way from a recipe to a bundle: data, training, plots, figures on the validation split, card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fakeclf import bundle, config, plots
+from fakeclf.atomic import replace_file
+from fakeclf.bundle import Card
+from fakeclf.config import Recipe
+from fakeclf.data import datasets
+from fakeclf.errors import FakeclfError
+from fakeclf.evaluate import Evaluation, evaluate_model
+from fakeclf.registry import datasets as dataset_specs
+from fakeclf.registry import model as model_spec
+
+if TYPE_CHECKING:
+    from fakeclf.training.trainer import Result
+
+LIMITS = {
+    "cifake": [
+        "trained on 32-px pictures of ten kinds of things, fakes from one generator (Stable Diffusion 1.4): it says "
+        "nothing of photographs of ordinary size or of other generators",
+        "378 of CIFAKE's 20,000 test pictures are byte for byte also in its training part (fakeclf data audit cifake)",
+    ],
+    "regenerated": [
+        "its fakes are photographs that went through one autoencoder, whole; it knows the traces of that decoder, and "
+        "neither what other generators leave nor what is painted",
+        "seen only at one JPEG quality for both classes; what saving again or resizing does to it is not measured",
+    ],
+    "sample": ["trained on crops of a handful of photographs to try the tool; not for use"],
+}
+
+
+@dataclass
+class Job:
+    """What a finished training left behind.
+
+    Attributes:
+        bundle: folder of the saved model.
+        card: its card.
+        table: figures on the validation split, as text.
+        plots: folder of learning curves, confusion matrix and ROC.
+    """
+
+    bundle: Path
+    card: Card
+    table: str
+    plots: Path
+
+
+def train_bundle(
+    recipe: Recipe,
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    models: Path = Path("saved_models"),
+    data_dir: Path | None = None,
+    strategy: str = "auto",
+    memory_fraction: float | None = None,
+    resume: bool = True,
+    force: bool = False,
+) -> Job:
+    """Train a recipe's model and save it as a bundle; the model's kind decides how.
+
+    A classifier learns from a data set, an autoencoder from a folder of photographs (``recipe.dataset``).
+
+    Args:
+        recipe: what to train and how.
+        name: of the run and the bundle; default: the data set's.
+        runs: where unfinished work is kept (``runs/NAME``); a killed run goes on there.
+        models: where the finished bundle goes (``models/NAME``).
+        data_dir: where data sets are kept.
+        strategy, memory_fraction: see ``fakeclf.training.strategy.place``.
+        resume: False starts afresh.
+        force: replace a bundle of that name.
+
+    Raises:
+        FakeclfError: if anything the user can put right is wrong; known problems are found before the training.
+    """
+    name = name or Path(recipe.dataset).name.replace("+", "-")
+    require_free(models / name, force)
+    spec = model_spec(recipe.model)
+    if spec.kind == "autoencoder":
+        return _train_autoencoder(recipe, name, runs / name, models / name, resume, force)
+    dataset = datasets.load(recipe.dataset, validation=recipe.validation, seed=recipe.seed, data_dir=data_dir)
+    run = runs / name
+    remember_recipe(run, recipe, resume)
+
+    from fakeclf.training.trainer import train
+
+    result = train(recipe, dataset, run, strategy=strategy, memory_fraction=memory_fraction, resume=resume)
+    size = recipe.final_size or recipe.input_size or spec.input_size
+    card = Card(
+        name=name,
+        kind="classifier",
+        model=spec.name,
+        module=spec.builder.partition(":")[0],
+        input={"size": size, "view": recipe.view, "range": [0, 255], "colour": "RGB", "sizes": _sizes(dataset)},
+        trained_on=_trained_on(recipe, dataset, result),
+        limits=LIMITS.get(recipe.dataset, ["trained on one folder; what it makes of other pictures is not measured"]),
+    )
+    evaluation = evaluate_model(result.model, dataset.validation, data=recipe.dataset, split="validation")
+    card.results.append(evaluation.to_json())
+    return _save(result, card, evaluation, run, models / name, force)
+
+
+def _train_autoencoder(recipe: Recipe, name: str, run: Path, folder: Path, resume: bool, force: bool) -> Job:
+    """An epoch shows ``CROPS_OF_ONE_PHOTO`` crops of every training photograph; PSNR stands in for accuracy."""
+    from fakeclf.training.autoencoder_training import CROPS_OF_ONE_PHOTO, photo_splits, train_autoencoder
+    from fakeclf.training.trainer import precision_policy
+
+    if not Path(recipe.dataset).is_dir():
+        raise FakeclfError(f"{recipe.model} learns from a folder of photographs; there is no folder {recipe.dataset!r}")
+    photographs = photo_splits(recipe.dataset, seed=recipe.seed)
+    crop = recipe.input_size or model_spec(recipe.model).input_size
+    remember_recipe(run, recipe, resume)
+    result = train_autoencoder(
+        recipe.dataset,
+        run,
+        steps=max(1, recipe.epochs * len(photographs["train"]) * CROPS_OF_ONE_PHOTO // recipe.batch_size),
+        seed=recipe.seed,
+        batch_size=recipe.batch_size,
+        crop=crop,
+        learning_rate=recipe.optimizer.learning_rate,
+        precision=precision_policy(recipe.precision),
+        resume=resume,
+        measure=("val", "test"),
+        **recipe.model_args,
+    )
+    drawn = run / "plots"
+    plots.learning_curves({"loss": [point["loss"] for point in result.history]}, drawn / "learning_curves.png")
+    card = Card(
+        name=name,
+        kind="autoencoder",
+        model=recipe.model,
+        module="fakeclf.models.autoencoder",
+        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
+        classes=[],
+        output="the picture after its round trip, 0-255, same size",
+        trained_on={
+            "photographs": result.pictures,
+            "recipe": config.to_mapping(recipe),
+            "steps": result.steps,
+            "seconds": round(result.seconds),
+        },
+        results=[
+            {
+                "data": Path(recipe.dataset).name,
+                "split": part,
+                "pictures": result.pictures[part],
+                "psnr_db": round(psnr, 3),
+                "protocol": [
+                    "PSNR of the round trip, rounded to 8 bits, against the decoded photograph; whole pictures"
+                ],
+            }
+            for part, psnr in result.psnr.items()
+        ],
+        limits=["made to leave a decoder's traces in a photograph at little cost; it paints nothing new"],
+    )
+    saved = bundle.save(result.model, card, folder, force=force, plots=drawn)
+    rows = [f"{part:12}{result.pictures[part]:>8,}{psnr:>10.2f}" for part, psnr in result.psnr.items()]
+    table = "\n".join([f"{name} after {result.steps:,} steps", f"{'part':12}{'pictures':>8}{'PSNR, dB':>10}", *rows])
+    return Job(saved, card, table, saved / "plots")
+
+
+def require_free(folder: Path, force: bool) -> None:
+    """Raise before the work, not after it, where the result could not be written."""
+    if folder.exists() and not force:
+        raise FakeclfError(f"{folder} exists already; choose another --name, or pass --force to replace it")
+    with replace_file(folder.parent / ".fakeclf-can-write") as beside:
+        beside.touch()
+    (folder.parent / ".fakeclf-can-write").unlink()
+
+
+def remember_recipe(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Write the recipe into the run's folder, or check that the run to resume was begun with the same one."""
+    import yaml
+
+    path = run / "recipe.yaml"
+    if resume and path.is_file():
+        begun = config.read_recipe(path)
+        changed = [key for key, value in config.to_mapping(recipe).items() if config.to_mapping(begun)[key] != value]
+        if changed and (run / "resume.json").is_file():
+            raise FakeclfError(
+                f"{run} was begun with another {', '.join(changed)}; give the same settings, another --name, or --fresh"
+            )
+    with replace_file(path) as beside:
+        beside.write_text(yaml.safe_dump(config.to_mapping(recipe), sort_keys=False), encoding="utf-8")
+
+
+def _trained_on(recipe: Recipe, dataset: datasets.Dataset, result: Result) -> dict[str, Any]:
+    known = {spec.name: spec.licence for spec in dataset_specs()}
+    return {
+        "dataset": recipe.dataset,
+        "split": dataset.note,
+        "pictures": {"train": len(dataset.train), "validation": len(dataset.validation)},
+        "unreadable": len(result.unreadable),
+        "licences": {part: known[part] for part in recipe.dataset.split("+") if part in known},
+        "recipe": config.to_mapping(recipe),
+        "epochs": len(result.history.get("loss", [])),
+        "best_epoch": result.best_epoch + 1,
+        "seconds": round(result.seconds),
+        "devices": result.devices,
+        "precision": result.precision,
+        "history": {key: [round(value, 5) for value in values] for key, values in result.history.items()},
+    }
+
+
+def _sizes(dataset: datasets.Dataset) -> dict[str, int]:
+    """Smallest and largest side over a sample of the training pictures."""
+    from PIL import Image
+
+    sides: list[int] = []
+    for example in dataset.train[:: max(1, len(dataset.train) // 500)]:
+        try:
+            with Image.open(example.path) as picture:
+                sides += picture.size
+        except OSError:
+            continue
+    return {"smallest": int(np.min(sides)), "largest": int(np.max(sides))} if sides else {}
+
+
+def _save(result: Result, card: Card, evaluation: Evaluation, run: Path, folder: Path, force: bool) -> Job:
+    drawn = run / "plots"
+    plots.learning_curves(result.history, drawn / "learning_curves.png")
+    evaluation.save(drawn)
+    saved = bundle.save(result.model, card, folder, force=force, plots=drawn)
+    return Job(saved, card, evaluation.to_table(), saved / "plots")
