@@ -90,6 +90,55 @@ class Spectrum(keras.layers.Layer):
         return {**super().get_config(), "window": self.window}
 
 
+@keras.saving.register_keras_serializable(package="fakeclf")
+class PadToMultiple(keras.layers.Layer):
+    """Reflect a picture over its lower and right edge until both sides are multiples of ``multiple``.
+
+    The reflection is written as an index, so it also works for pictures smaller than the padding (a 1-pixel side
+    is repeated) and for sizes known only at run time.
+
+    Input shape: (batch, height, width, channels). Output shape: the same with both sides rounded up.
+    """
+
+    def __init__(self, multiple: int = 8, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, pictures):
+        for axis in (1, 2):
+            side = ops.shape(pictures)[axis]
+            padded = -(-side // self.multiple) * self.multiple
+            period = ops.maximum(2 * (side - 1), 1)
+            step = ops.arange(padded, dtype="int32") % period
+            pictures = ops.take(pictures, ops.minimum(step, side - 1 - (step - (side - 1))), axis=axis)
+        return pictures
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, self._round_up(height), self._round_up(width), channels
+
+    def _round_up(self, side: int | None) -> int | None:
+        return None if side is None else -(-side // self.multiple) * self.multiple
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable(package="fakeclf")
+class CropLike(keras.layers.Layer):
+    """Cut the first input, from its upper left corner, to the height and width of the second.
+
+    Input shape: two tensors (batch, height, width, channels). Output shape: the first with the second's sides.
+    """
+
+    def call(self, pictures, like):
+        _, height, width, _ = ops.shape(like)
+        return pictures[:, :height, :width, :]
+
+    def compute_output_shape(self, pictures_shape, like_shape):
+        return pictures_shape[0], like_shape[1], like_shape[2], pictures_shape[3]
+
+
 def _dct_basis(size: int) -> np.ndarray:
     """Rows of the orthonormal DCT-II, (frequency, position)."""
     position, frequency = np.arange(size), np.arange(size)[:, np.newaxis]

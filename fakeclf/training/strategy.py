@@ -39,6 +39,14 @@ class Placement:
         """Build and compile the model within this context."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
+    def wait_for_all(self) -> None:
+        """Return once every worker has come this far: what the chief has written is then there to be read."""
+        if self.name == "multiworker":
+            import tensorflow as tf
+
+            arrived = self.strategy.run(lambda: tf.constant(1.0))
+            self.strategy.reduce("SUM", arrived, axis=None)
+
 
 def place(name: str = "auto", memory_fraction: float | None = None) -> Placement:
     """Choose devices. Call it before anything else touches TensorFlow.

@@ -124,6 +124,7 @@ def train(
                 )
     if not all(value == value for value in point.history.get("loss", [])):
         raise FakeclfError("the training diverged (its loss is no number); try a lower optimizer.learning_rate")
+    placement.wait_for_all()
     final = with_policy("float32", build if recipe.final_size is None else lambda: build_model(recipe, final=True))
     final.load_weights(run / "kept.weights.h5")
     settle_norms(final, learning if recipe.final_size is None else None, recipe)

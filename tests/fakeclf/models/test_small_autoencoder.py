@@ -10,7 +10,8 @@ from sklearn.datasets import load_sample_image
 from fakeclf import bundle
 from fakeclf.errors import FakeclfError
 from fakeclf.models import small_autoencoder
-from fakeclf.models.autoencoder import CropLike, PadToMultiple, open_autoencoder
+from fakeclf.models.autoencoder import open_autoencoder
+from fakeclf.models.layers import CropLike, PadToMultiple
 
 
 @pytest.fixture(scope="module")
