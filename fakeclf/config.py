@@ -49,8 +49,10 @@ class Optimizer:
     """Of SGD alone."""
     weight_decay: float = 0.0
     """Of AdamW and SGD (decoupled); not applied to biases and norms."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """``constant`` leaves the rate to ReduceLROnPlateau; ``cosine`` falls to zero over all epochs."""
+    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    """``constant`` leaves the rate to ReduceLROnPlateau; ``cosine`` falls to zero over all epochs; ``exponential``
+    multiplies it by ``decay`` after each."""
+    decay: float = 0.5
     warmup: float = 0.0
     """Share of all steps over which the rate rises from zero."""
     ema: float = 0.0
@@ -61,13 +63,41 @@ class Optimizer:
 class Stopping:
     """When to stop, and when to lower the learning rate (the report: on the training loss)."""
 
-    monitor: Literal["loss", "val_loss", "val_accuracy"] = "loss"
+    monitor: Literal["loss", "val_loss", "val_accuracy", "val_iou", "val_f1", "val_auc"] = "loss"
     patience: int = 3
     """EarlyStopping: epochs without progress; 0 = never stop early."""
     reduce_patience: int = 2
     """ReduceLROnPlateau, with a constant schedule: epochs without progress; 0 = never."""
     reduce_factor: float = 0.1
     min_learning_rate: float = 1e-6
+
+
+@dataclass(frozen=True)
+class Localizing:
+    """What a localizer is shown: how pairs of picture and mask become training crops. Classifiers ignore it."""
+
+    variant: Literal["auto", "inpainted", "realfake", "fakefake"] = "auto"
+    """Which file of a record of the 2023 names is looked at; ``auto``: the first there is of realfake, fakefake,
+    inpainted."""
+    edges: Literal["grey", "any", "full"] = "full"
+    """What of a mask's grey edge counts as inpainted: as it is, all of it (> 0), none of it (== 255)."""
+    masks: str = "mix"
+    """Masks that are drawn anew at each visit, where a data set holds whole generated frames (``ut``)."""
+    smallest: float = 0.02
+    """Of drawn masks, as a share of the crop."""
+    largest: float = 0.4
+    balance: bool = False
+    """Show every generator alike often, however many pairs it has (and whatever the weights of a mixture)."""
+    pristine: float = 0.0
+    """Share of training crops that are shown without forgery."""
+    flips: Literal["none", "horizontal", "dihedral"] = "dihedral"
+    """``dihedral``: all eight flips and quarter turns."""
+    degrade: float = 0.0
+    """Post-processing of the finished composite (JPEG, resize, blur ...): its strength at the end, 0-1."""
+    degrade_from: float = 0.5
+    """Share of all epochs after which it begins, to rise evenly from there."""
+    epoch_pictures: int | None = None
+    """Crops an epoch; None = as many as there are training pairs."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,8 @@ class Recipe:
     """How a picture is brought to ``input_size``: squashed whole, or its centre cut out (traces stay untouched)."""
     weights: str = "none"
     """``imagenet``, ``none`` or a path to weights."""
+    start_from: str | None = None
+    """A saved model of the same shape, whose weights the training starts with."""
     fine_tune_from: int | None = None
     """Layers of the backbone below this index are frozen; None = all train."""
     seed: int = 0
@@ -101,7 +133,12 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     stopping: Stopping = field(default_factory=Stopping)
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights become the model; ``best`` by validation loss."""
+    """Which epoch's weights become the model; ``best`` by ``keep_by``."""
+    keep_by: Literal["val_loss", "val_iou", "val_f1", "val_auc"] = "val_loss"
+    loss: str | None = None
+    """Of localizers, by name (``focal``, ``bce_dice`` ...); None = the model's own."""
+    loss_args: dict[str, Any] = field(default_factory=dict)
+    localizing: Localizing = field(default_factory=Localizing)
     search: dict[str, Any] = field(default_factory=dict)
     """The space ``fakeclf tune`` searches: recipe key -> choice, uniform, loguniform or quniform."""
 
@@ -237,4 +274,4 @@ def _recipe_text(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def _recipe_packages() -> list[str]:
-    return ["fakeclf.recipes"]
+    return ["fakeclf.recipes", "segmentation.recipes"]

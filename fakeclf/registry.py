@@ -24,13 +24,14 @@ class ModelSpec:
 
     Attributes:
         name: the name people type.
-        kind: ``classifier``, ``localizer`` or ``autoencoder``.
+        kind: see ``Kind``.
         builder: ``"module:function"``; called as ``builder(input_size=..., **args)``, returns a Keras model that
-            takes 0-255 RGB pictures of any size.
+            takes 0-255 RGB pictures of any size (an inpainter: those and holes).
         input_size: the size in pixels the model works at unless told otherwise.
         min_size: the smallest such size its strides allow.
         reference: the paper or report it comes from.
         args: fixed builder arguments (one builder can serve several names).
+        loss: of localizers, by name, unless a recipe says otherwise; see ``segmentation.losses``.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelSpec:
     min_size: int
     reference: str
     args: dict[str, Any] = field(default_factory=dict)
+    loss: str = ""
 
     def build(self, input_size: int | None = None, **args: Any) -> Any:
         """Build the model at ``input_size`` pixels (default: the spec's own).
@@ -62,6 +64,25 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What a kind of model has of its own; targets as ``"module:function"``.
+
+    Attributes:
+        name: ``classifier``, ``ensemble``, ``localizer``, ``autoencoder`` or ``inpainter``.
+        train: ``train(recipe, *, name, runs, models, data_dir, ...) -> Job``, the way from a recipe to a bundle.
+        load: ``load(name, *, validation, seed, data_dir, ...)``, its data sets; "" where they are plain photographs.
+        feed: ``feed(recipe, dataset) -> Feed``, what the shared trainer learns from; "" where it has another trainer.
+        evaluate: ``evaluate(bundle, dataset, *, split, threshold, limit, data_dir)``; "" where there is none.
+    """
+
+    name: str
+    train: str
+    load: str = ""
+    feed: str = ""
+    evaluate: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """A data set by name: ``loader`` is ``"module:function"``, called as
     ``loader(validation=..., seed=..., data_dir=..., fetch=...)``."""
@@ -74,6 +95,10 @@ class DatasetSpec:
 
 def _backbone(name: str, builder: str, size: int, least: int, reference: str, **args: Any) -> ModelSpec:
     return ModelSpec(name, "classifier", f"fakeclf.models.{builder}:build", size, least, reference, args)
+
+
+def _localizer(name: str, builder: str, size: int, least: int, loss: str, reference: str) -> ModelSpec:
+    return ModelSpec(name, "localizer", f"segmentation.models.{builder}:build", size, least, reference, loss=loss)
 
 
 _REPORT = "Inpainting Image Detection (report, 2023)"
@@ -97,6 +122,43 @@ _MODELS = {
         ModelSpec(
             "small-autoencoder", "autoencoder", "fakeclf.models.small_autoencoder:build", 128, 32, "this project"
         ),
+        ModelSpec("inpainter", "inpainter", "segmentation.models.inpainter:build", 128, 32, "this project"),
+        _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net"),
+        _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023"),
+        _localizer("irl-net", "irl_net", 256, 32, "focal_dice", "Daryani et al. 2023, IRL-Net"),
+        _localizer("fcn-resnet50", "fcn_resnet50", 512, 32, "focal_alpha", "Long et al. 2015, arXiv:1411.4038"),
+        _localizer("hp-fcn", "hp_fcn", 256, 32, "focal", "Li & Huang 2019, HP-FCN (LDICN)"),
+        _localizer("mantra-net", "mantra_net", 256, 32, "bce", "Wu et al. 2019, ManTra-Net"),
+        _localizer("mvss-net", "mvss_net", 512, 32, "mvss", "Dong et al. 2021, MVSS-Net, arXiv:2104.06832"),
+        _localizer("trace-net", "trace_net", 192, 32, "bce_dice", "this project"),
+    )
+}
+
+_KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "classifier",
+            train="fakeclf.training.job:train_classifier",
+            load="fakeclf.data.datasets:load",
+            feed="fakeclf.training.feed:ClassifierFeed",
+            evaluate="fakeclf.evaluate:evaluate",
+        ),
+        Kind(
+            "ensemble",
+            train="fakeclf.training.ensembling:ensemble_bundle",
+            load="fakeclf.data.datasets:load",
+            evaluate="fakeclf.evaluate:evaluate",
+        ),
+        Kind(
+            "localizer",
+            train="segmentation.training.job:train_localizer",
+            load="segmentation.datasets:load",
+            feed="segmentation.training.feed:LocalizerFeed",
+            evaluate="segmentation.evaluate:evaluate_bundle",
+        ),
+        Kind("autoencoder", train="fakeclf.training.job:train_autoencoder"),
+        Kind("inpainter", train="segmentation.training.job:train_inpainter"),
     )
 }
 
@@ -145,6 +207,17 @@ def model(name: str) -> ModelSpec:
     if name not in _MODELS:
         raise FakeclfError(f"there is no model {name!r}; {closest(name, _MODELS)}")
     return _MODELS[name]
+
+
+def kind(name: str) -> Kind:
+    """What a kind of model has of its own.
+
+    Raises:
+        FakeclfError: if there is no such kind.
+    """
+    if name not in _KINDS:
+        raise FakeclfError(f"there is no kind of model {name!r}; {closest(name, _KINDS)}")
+    return _KINDS[name]
 
 
 def datasets() -> list[DatasetSpec]:

@@ -1,41 +1,46 @@
 """Train the small autoencoder on crops of photographs: ``train_autoencoder`` reads from top to bottom.
 
-The loss is the mean absolute error plus that of the differences between neighbouring pixels, which keeps edges sharp
-where the plain error would blur them. Every batch is drawn from (seed, step) alone, so a run that was stopped and
-resumed sees the pictures that it would have seen without the stop.
+The plain loss is the mean absolute error plus that of the differences between neighbouring pixels, which keeps edges
+sharp where the plain error would blur them. The adversarial one is that of NIX-Net's universal training set: the
+autoencoder is the generator of a GAN, held to the photograph by a small multiple of the Euclidean distance.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from fakeclf import images
 from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import photo_splits, psnr
 from fakeclf.errors import FakeclfError
-from fakeclf.models import small_autoencoder
+from fakeclf.models import discriminator, small_autoencoder
+from fakeclf.training.adversarial import AdversarialPair, texture_ratio
+from fakeclf.training.stepwise import CROPS_OF_ONE_PHOTO, falling_rate, random_crops, readable, run_steps
 
-CROPS_OF_ONE_PHOTO = 2
-CHECKPOINT_EVERY = 100
+__all__ = ["CROPS_OF_ONE_PHOTO", "AutoencoderRun", "photo_splits", "train_autoencoder"]
+
+DISTANCE_WEIGHT = 0.1
+"""Of the Euclidean distance in the adversarial loss, as in the NIX-Net paper."""
 
 
 @dataclass(frozen=True)
 class AutoencoderRun:
-    """A finished (or stopped) training: the float32 model, its steps, seconds, PSNR and history of losses."""
+    """A finished (or stopped) training: the float32 model, its steps and seconds, figures by part, history of losses.
+
+    ``psnr`` is in dB; ``texture`` is the local variance of round trips as a share of that of the photographs.
+    """
 
     model: keras.Model
     steps: int
     seconds: float
     psnr: dict[str, float]
+    texture: dict[str, float]
     pictures: dict[str, int]
     history: list[dict[str, float]]
 
@@ -49,6 +54,9 @@ class _Settings:
     learning_rate: float
     precision: str
     width: int
+    start: str | None
+    adversary: float
+    game: str
 
 
 def train_autoencoder(
@@ -62,6 +70,9 @@ def train_autoencoder(
     learning_rate: float = 2e-3,
     precision: str = "mixed_bfloat16",
     width: int = 64,
+    start: str | Path | None = None,
+    adversary: float = 0.0,
+    game: str = "log",
     minutes: float | None = None,
     resume: bool = True,
     measure: tuple[str, ...] = ("val",),
@@ -71,46 +82,51 @@ def train_autoencoder(
 
     Args:
         photos: folder of photographs; its train/ val/ test/ sub-folders if it has them, else split by file, seeded.
-        run_folder: gets ``settings.json``, ``last.keras`` (with the optimiser), ``history.json``, ``model.keras``.
+        run_folder: gets ``settings.json``, ``last.weights.h5`` (with the optimisers), ``history.json``, ``model.keras``.
         steps: optimiser steps of ``batch_size`` crops of ``crop`` pixels; the learning rate falls along a cosine.
         precision: Keras dtype policy; bfloat16 about halves the time on processors that have it.
+        start: bundle of such an autoencoder to begin with; None = fresh weights.
+        adversary: weight of the adversarial loss; with 0 the loss is ``error_and_edges``, else ``adversary`` times the
+            generator's loss plus 0.1 ||G(I) - I||, the norm over a whole crop in [0, 1].
+        game: see ``fakeclf.training.adversarial``; "log" is the paper's.
         minutes: stop after this long, as if the run had been interrupted; ``resume`` goes on from there.
-        measure: the parts whose PSNR (dB, mean over whole pictures) is measured at the end.
-        say: called with one line of progress every ``CHECKPOINT_EVERY`` steps.
+        measure: the parts whose round trips are measured at the end, whole pictures.
+        say: called with one line of progress at each checkpoint.
 
     Raises:
-        FakeclfError: no photographs large enough, or ``run_folder`` holds a run with other settings.
+        FakeclfError: no photographs large enough, ``run_folder`` holds a run with other settings, or ``start`` is no
+            autoencoder of this width.
+
+    Reference: Li et al. 2021 (NIX-Net).
     """
     run_folder = Path(run_folder)
-    settings = _Settings(steps, batch_size, crop, seed, learning_rate, precision, width)
+    began_as = None if start is None else str(start)
+    settings = _Settings(
+        steps, batch_size, crop, seed, learning_rate, precision, width, began_as, float(adversary), game
+    )
     splits = photo_splits(photos, seed=seed)
-    model, history = _start_or_resume(run_folder, settings, resume)
-    begun, before = time.monotonic(), history[-1]["seconds"] if history else 0.0
-    done = int(history[-1]["step"]) if history else 0
-    losses: list[float] = []
+    keras.utils.set_random_seed(seed)
+    network = _network(settings)
 
-    for step, batch in _ahead(splits["train"], settings, done):
-        losses.append(float(model.train_on_batch(batch, batch / 255)))
-        seconds = before + time.monotonic() - begun
-        out_of_time = minutes is not None and seconds - before >= 60 * minutes
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps or out_of_time:
-            history.append({"step": step + 1, "loss": float(np.mean(losses)), "seconds": seconds})
-            losses.clear()
-            _checkpoint(run_folder, model, history)
-            left = seconds / (step + 1) * (steps - step - 1)
-            say(f"step {step + 1}/{steps}  loss {history[-1]['loss']:.4f}  {seconds:.0f} s, {left:.0f} s left")
-        if out_of_time:
-            break
+    def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
+        batch = random_crops(splits["train"], np.random.default_rng([seed, step]), batch_size, crop).astype(np.float32)
+        return batch, batch / 255
 
-    finished = _whole_model(model, width)
+    trained = _compiled(network, settings)
+    history = run_steps(
+        trained, run_folder, asdict(settings), draw, steps=steps, minutes=minutes, resume=resume, say=say
+    )
+
+    finished = _whole_model(network, width)
     with replace_file(run_folder / "model.keras") as beside:
         finished.save(beside)
-    measured = {part: mean_psnr(finished, splits[part]) for part in measure if part in splits}
+    measured = {part: mean_figures(finished, splits[part]) for part in measure if part in splits}
     return AutoencoderRun(
         finished,
         steps=int(history[-1]["step"]),
         seconds=history[-1]["seconds"],
-        psnr=measured,
+        psnr={part: figures["psnr"] for part, figures in measured.items()},
+        texture={part: figures["texture"] for part, figures in measured.items()},
         pictures={part: len(paths) for part, paths in splits.items()},
         history=history,
     )
@@ -124,94 +140,68 @@ def error_and_edges(truth, predicted):
     return ops.mean(ops.abs(error)) + ops.mean(ops.abs(down)) + ops.mean(ops.abs(right))
 
 
-def mean_psnr(model: keras.Model, paths: list[Path]) -> float:
-    """Mean over whole readable pictures of the PSNR (dB) between picture and round trip, rounded to 8 bits."""
-    values = []
+def euclidean(truth: Any, made: Any) -> Any:
+    """||made - truth||, over all values of a picture, mean over the batch."""
+    error = ops.cast(made, "float32") - ops.cast(truth, "float32")
+    return ops.mean(ops.sqrt(ops.sum(ops.square(error), axis=(1, 2, 3)) + 1e-12))
+
+
+def mean_figures(model: keras.Model, paths: list[Path]) -> dict[str, float]:
+    """Over whole readable pictures, of round trips rounded to 8 bits: mean "psnr" in dB, median "texture" ratio."""
+    psnrs, textures = [], []
     for path in paths:
-        picture = _picture(path)
+        picture = readable(path)
         if picture is None:
             continue
-        trip = np.asarray(model.predict_on_batch(picture[None].astype("float32")))[0]
-        values.append(psnr(picture, np.rint(trip).astype(np.uint8)))
-    return float(np.mean(values))
+        trip = np.rint(np.asarray(model.predict_on_batch(picture[None].astype("float32")))[0]).astype(np.uint8)
+        psnrs.append(psnr(picture, trip))
+        textures.append(texture_ratio(picture, trip))
+    return {"psnr": float(np.mean(psnrs)), "texture": float(np.nanmedian(textures))}
 
 
-def _start_or_resume(run_folder: Path, settings: _Settings, resume: bool) -> tuple[keras.Model, list[dict]]:
-    saved, last, history = (run_folder / name for name in ("settings.json", "last.keras", "history.json"))
-    if resume and saved.exists() and last.exists() and history.exists():
-        if json.loads(saved.read_text()) != asdict(settings):
-            raise FakeclfError(
-                f"{run_folder} holds a training with other settings ({saved.name}); "
-                "use the same settings to go on with it, or another run folder"
-            )
-        return keras.saving.load_model(last), json.loads(history.read_text())
-    with replace_file(saved) as beside:
-        beside.write_text(json.dumps(asdict(settings), indent=1))
-    keras.utils.set_random_seed(settings.seed)
-    # Without the clip at the end of the finished model, whose gradient is zero for what lies outside the range.
+class _Autoencoding(AdversarialPair):
+    def distance(self, inputs: Any, truth: Any, made: Any) -> Any:
+        return DISTANCE_WEIGHT * euclidean(truth, made)
+
+
+def _network(settings: _Settings) -> keras.Model:
+    """Encoder and decoder without the clip at the end of the finished model, whose gradient is zero out of range."""
     pictures = keras.Input((None, None, 3))
     scaled = keras.layers.Rescaling(1 / 255, dtype="float32")(pictures)
     encoder = small_autoencoder.build_encoder(settings.width, settings.precision)
     decoder = small_autoencoder.build_decoder(settings.width, settings.precision)
-    model = keras.Model(pictures, decoder(encoder(scaled)))
-    warm_up = min(50, settings.steps // 10)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.1 * settings.learning_rate,
-        decay_steps=settings.steps - warm_up,
-        alpha=0.01,
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm_up,
-    )
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), error_and_edges, jit_compile=False)
-    return model, []
+    network = keras.Model(pictures, decoder(encoder(scaled)))
+    if settings.start is not None:
+        from fakeclf.models.autoencoder import open_autoencoder
+
+        try:
+            _copy(open_autoencoder(settings.start).model, network)
+        except ValueError:
+            raise FakeclfError(
+                f"{settings.start} is no small autoencoder of width {settings.width}; give the start's own width"
+            ) from None
+    return network
 
 
-def _ahead(paths: list[Path], settings: _Settings, start: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (step, batch), decoding the next batch while the current one is trained on."""
-    usable = list(paths)
-    if not usable:
-        raise FakeclfError("no photographs to train on; name a folder of JPEG or PNG photographs")
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(_draw, usable, settings, start)
-        for step in range(start, settings.steps):
-            batch = coming.result()
-            coming = pool.submit(_draw, usable, settings, step + 1)
-            yield step, batch
-
-
-def _draw(paths: list[Path], settings: _Settings, step: int) -> np.ndarray:
-    """The batch of one step: random crops, half of them mirrored, float32 0-255 (batch_size, crop, crop, 3)."""
-    random, crop = np.random.default_rng([settings.seed, step]), settings.crop
-    crops: list[np.ndarray] = []
-    for _ in range(100 * settings.batch_size):
-        picture = _picture(paths[random.integers(len(paths))])
-        if picture is None or min(picture.shape[:2]) < crop:
-            continue
-        for _ in range(CROPS_OF_ONE_PHOTO):
-            top, left = (random.integers(side - crop + 1) for side in picture.shape[:2])
-            piece = picture[top : top + crop, left : left + crop]
-            crops.append(piece[:, ::-1] if random.random() < 0.5 else piece)
-        if len(crops) >= settings.batch_size:
-            return np.stack(crops[: settings.batch_size]).astype(np.float32)
-    raise FakeclfError(f"too few photographs of at least {crop}x{crop} pixels; add larger ones, or lower the crop")
-
-
-def _picture(path: Path) -> np.ndarray | None:
-    try:
-        return images.read(path)
-    except images.UnreadablePicture:
-        return None
-
-
-def _checkpoint(run_folder: Path, model: keras.Model, history: list[dict]) -> None:
-    with replace_file(run_folder / "last.keras") as beside:
-        model.save(beside)
-    with replace_file(run_folder / "history.json") as beside:
-        beside.write_text(json.dumps(history, indent=1))
+def _compiled(network: keras.Model, settings: _Settings) -> keras.Model:
+    rate = falling_rate(settings.learning_rate, settings.steps)
+    if not settings.adversary:
+        network.compile(keras.optimizers.Adam(rate, clipnorm=1.0), error_and_edges, jit_compile=False)
+        network.optimizer.build(network.trainable_variables)
+        return network
+    critic = discriminator.build(precision=settings.precision)
+    pair = _Autoencoding(network, critic, game=settings.game, weight=settings.adversary)
+    # Little momentum, as is usual where two networks chase each other.
+    pair.compile(*(keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for _ in range(2)))
+    return pair
 
 
 def _whole_model(trained: keras.Model, width: int) -> keras.Model:
     model = small_autoencoder.build(width=width)
-    for part in ("encoder", "decoder"):
-        model.get_layer(part).set_weights(trained.get_layer(part).get_weights())
+    _copy(trained, model)
     return model
+
+
+def _copy(source: keras.Model, target: keras.Model) -> None:
+    for part in ("encoder", "decoder"):
+        target.get_layer(part).set_weights(source.get_layer(part).get_weights())

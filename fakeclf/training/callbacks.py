@@ -90,36 +90,60 @@ class ResumePoint(keras.callbacks.Callback):
 
 
 class KeepWeights(keras.callbacks.Callback):
-    """Keep the weights of the best epoch by validation loss, or of the last, in ``kept.weights.h5``.
+    """Keep the weights of the best epoch, or of the last, in ``kept.weights.h5``.
 
-    Their epoch and loss stand beside them in ``kept.json``, so that a resumed run compares with the best so far.
+    Their epoch and value stand beside them in ``kept.json``, so that a resumed run compares with the best so far.
+
+    Args:
+        run: the run's folder.
+        keep: ``best`` or ``last``.
+        by: what the best epoch is best in; without a validation split, the training's value of the same name.
+        write: whether this process writes (the chief does).
     """
 
-    def __init__(self, run: Path, keep: str, write: bool = True) -> None:
+    def __init__(self, run: Path, keep: str, by: str = "val_loss", write: bool = True) -> None:
         super().__init__()
-        self.run, self.keep, self.write = run, keep, write
+        self.run, self.keep, self.by, self.write = run, keep, by, write
+        # Losses are kept as they are, the others with the sign turned: the smallest is the best.
+        self.sign = 1.0 if mode_of(by) == "min" else -1.0
         self.best = float("inf")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if (self.run / "kept.json").is_file():
-            self.best = json.loads((self.run / "kept.json").read_text(encoding="utf-8"))["loss"]
+            kept = json.loads((self.run / "kept.json").read_text(encoding="utf-8"))
+            self.best = self.sign * kept["value"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = logs or {}
-        loss = float(values.get("val_loss", values.get("loss", 0.0)))
-        if self.keep == "best" and loss >= self.best:
+        value = float(values.get(self.by, values.get(self.by.removeprefix("val_"), 0.0)))
+        if self.keep == "best" and self.sign * value >= self.best:
             return
-        self.best = loss
+        self.best = self.sign * value
         if self.write:
             with replace_file(self.run / "kept.weights.h5") as beside:
                 self.model.save_weights(beside)
             with replace_file(self.run / "kept.json") as beside:
-                beside.write_text(json.dumps({"epoch": epoch, "loss": loss}))
+                beside.write_text(json.dumps({"epoch": epoch, "by": self.by, "value": value}))
+
+
+def mode_of(name: str) -> str:
+    """``min`` for losses, ``max`` for scores."""
+    return "min" if name.endswith("loss") else "max"
 
 
 def best_epoch(run: Path) -> int:
     """Index of the epoch whose weights were kept."""
     return int(json.loads((run / "kept.json").read_text(encoding="utf-8"))["epoch"])
+
+
+class PlainNames(keras.callbacks.Callback):
+    """Metrics of the output ``mask`` under their own names (``val_iou``), also where a model has several outputs."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name in list(logs or {}):
+            plain = name.replace("mask_", "", 1)
+            if logs is not None and plain != name and "loss" not in name:
+                logs[plain] = logs.pop(name)
 
 
 class CsvLog(keras.callbacks.Callback):
@@ -172,7 +196,8 @@ def callbacks_for(recipe: Recipe, run: Path, steps: int, *, write: bool, bar: bo
     stopping, constant = recipe.stopping, recipe.optimizer.schedule == "constant"
     rules: list[Any] = []
     if stopping.patience:
-        rules.append(keras.callbacks.EarlyStopping(stopping.monitor, patience=stopping.patience))
+        mode = mode_of(stopping.monitor)
+        rules.append(keras.callbacks.EarlyStopping(stopping.monitor, patience=stopping.patience, mode=mode))
     if stopping.reduce_patience and constant:
         rules.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -180,6 +205,7 @@ def callbacks_for(recipe: Recipe, run: Path, steps: int, *, write: bool, bar: bo
                 patience=stopping.reduce_patience,
                 factor=stopping.reduce_factor,
                 min_lr=stopping.min_learning_rate,
+                mode=mode_of(stopping.monitor),
             )
         )
     point = ResumePoint(run, rules, write)
@@ -188,7 +214,7 @@ def callbacks_for(recipe: Recipe, run: Path, steps: int, *, write: bool, bar: bo
         log += _tensorboard(run)
         log += [] if bar else [PlainLines(steps)]
     average = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.optimizer.ema else []
-    return [*rules, *log, point, *average, KeepWeights(run, recipe.keep, write)], point
+    return [PlainNames(), *rules, *log, point, *average, KeepWeights(run, recipe.keep, recipe.keep_by, write)], point
 
 
 def _random_states(model: keras.Model) -> list[Any]:

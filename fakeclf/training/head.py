@@ -44,7 +44,7 @@ def fit_head(recipe: Recipe, fit: Table, check: Table) -> tuple[keras.Model, lis
     head = build_head(fit.p_real.shape[1], seed=recipe.seed, **head_arguments(recipe))
     batch_size = max(1, min(recipe.batch_size, len(fit) // STEPS))
     steps = max(1, len(fit) // batch_size)
-    compile_model(head, recipe, steps)
+    compile_model(head, recipe, steps, loss="binary_crossentropy")
     rng = np.random.default_rng(recipe.seed)
     truth = fit.truth.astype("float32")[:, None]
     losses: list[float] = []

@@ -16,6 +16,7 @@ from fakeclf.data import datasets
 from fakeclf.errors import FakeclfError
 from fakeclf.evaluate import Evaluation, evaluate_model
 from fakeclf.registry import datasets as dataset_specs
+from fakeclf.registry import kind, resolve
 from fakeclf.registry import model as model_spec
 
 if TYPE_CHECKING:
@@ -53,6 +54,30 @@ class Job:
     plots: Path
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Where and how a training runs; the arguments of ``train_bundle``, made definite.
+
+    Attributes:
+        name: of the run and the bundle.
+        run: folder of the unfinished work.
+        folder: where the finished bundle goes.
+    """
+
+    name: str
+    run: Path
+    folder: Path
+    data_dir: Path | None
+    strategy: str
+    memory_fraction: float | None
+    resume: bool
+    force: bool
+
+    def how(self) -> dict[str, Any]:
+        """Arguments of the trainer."""
+        return {"strategy": self.strategy, "memory_fraction": self.memory_fraction, "resume": self.resume}
+
+
 def train_bundle(
     recipe: Recipe,
     *,
@@ -67,7 +92,8 @@ def train_bundle(
 ) -> Job:
     """Train a recipe's model and save it as a bundle; the model's kind decides how.
 
-    A classifier learns from a data set, an autoencoder from a folder of photographs (``recipe.dataset``).
+    A classifier learns from FAKE and REAL pictures, a localizer from pairs of picture and mask, an autoencoder and an
+    inpainter from a folder of photographs (``recipe.dataset``).
 
     Args:
         recipe: what to train and how.
@@ -84,58 +110,64 @@ def train_bundle(
     """
     name = name or Path(recipe.dataset).name.replace("+", "-")
     require_free(models / name, force)
-    spec = model_spec(recipe.model)
-    if spec.kind == "autoencoder":
-        return _train_autoencoder(recipe, name, runs / name, models / name, resume, force)
-    dataset = datasets.load(recipe.dataset, validation=recipe.validation, seed=recipe.seed, data_dir=data_dir)
-    run = runs / name
-    remember_recipe(run, recipe, resume)
+    plan = Plan(name, runs / name, models / name, data_dir, strategy, memory_fraction, resume, force)
+    return resolve(kind(model_spec(recipe.model).kind).train)(recipe, plan)
 
+
+def train_classifier(recipe: Recipe, plan: Plan) -> Job:
+    """Train a classifier on a data set of FAKE and REAL pictures."""
     from fakeclf.training.trainer import train
 
-    result = train(recipe, dataset, run, strategy=strategy, memory_fraction=memory_fraction, resume=resume)
+    spec = model_spec(recipe.model)
+    dataset = datasets.load(recipe.dataset, validation=recipe.validation, seed=recipe.seed, data_dir=plan.data_dir)
+    remember_recipe(plan.run, recipe, plan.resume)
+    result = train(recipe, dataset, plan.run, **plan.how())
     size = recipe.final_size or recipe.input_size or spec.input_size
     card = Card(
-        name=name,
+        name=plan.name,
         kind="classifier",
         model=spec.name,
         module=spec.builder.partition(":")[0],
         input={"size": size, "view": recipe.view, "range": [0, 255], "colour": "RGB", "sizes": _sizes(dataset)},
-        trained_on=_trained_on(recipe, dataset, result),
+        trained_on=trained_on(recipe, dataset, result),
         limits=LIMITS.get(recipe.dataset, ["trained on one folder; what it makes of other pictures is not measured"]),
     )
     evaluation = evaluate_model(result.model, dataset.validation, data=recipe.dataset, split="validation")
     card.results.append(evaluation.to_json())
-    return _save(result, card, evaluation, run, models / name, force)
+    return _save(result, card, evaluation, plan)
 
 
-def _train_autoencoder(recipe: Recipe, name: str, run: Path, folder: Path, resume: bool, force: bool) -> Job:
-    """An epoch shows ``CROPS_OF_ONE_PHOTO`` crops of every training photograph; PSNR stands in for accuracy."""
-    from fakeclf.training.autoencoder_training import CROPS_OF_ONE_PHOTO, photo_splits, train_autoencoder
+def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
+    """Train an autoencoder on a folder of photographs (``recipe.dataset``).
+
+    An epoch shows ``CROPS_OF_ONE_PHOTO`` crops of every training photograph; PSNR stands in for accuracy.
+    """
+    from fakeclf.training.autoencoder_training import CROPS_OF_ONE_PHOTO, photo_splits
+    from fakeclf.training.autoencoder_training import train_autoencoder as train
     from fakeclf.training.trainer import precision_policy
 
     if not Path(recipe.dataset).is_dir():
         raise FakeclfError(f"{recipe.model} learns from a folder of photographs; there is no folder {recipe.dataset!r}")
     photographs = photo_splits(recipe.dataset, seed=recipe.seed)
     crop = recipe.input_size or model_spec(recipe.model).input_size
-    remember_recipe(run, recipe, resume)
-    result = train_autoencoder(
+    remember_recipe(plan.run, recipe, plan.resume)
+    result = train(
         recipe.dataset,
-        run,
+        plan.run,
         steps=max(1, recipe.epochs * len(photographs["train"]) * CROPS_OF_ONE_PHOTO // recipe.batch_size),
         seed=recipe.seed,
         batch_size=recipe.batch_size,
         crop=crop,
         learning_rate=recipe.optimizer.learning_rate,
         precision=precision_policy(recipe.precision),
-        resume=resume,
+        resume=plan.resume,
         measure=("val", "test"),
         **recipe.model_args,
     )
-    drawn = run / "plots"
+    drawn = plan.run / "plots"
     plots.learning_curves({"loss": [point["loss"] for point in result.history]}, drawn / "learning_curves.png")
     card = Card(
-        name=name,
+        name=plan.name,
         kind="autoencoder",
         model=recipe.model,
         module="fakeclf.models.autoencoder",
@@ -162,9 +194,10 @@ def _train_autoencoder(recipe: Recipe, name: str, run: Path, folder: Path, resum
         ],
         limits=["made to leave a decoder's traces in a photograph at little cost; it paints nothing new"],
     )
-    saved = bundle.save(result.model, card, folder, force=force, plots=drawn)
+    saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)
     rows = [f"{part:12}{result.pictures[part]:>8,}{psnr:>10.2f}" for part, psnr in result.psnr.items()]
-    table = "\n".join([f"{name} after {result.steps:,} steps", f"{'part':12}{'pictures':>8}{'PSNR, dB':>10}", *rows])
+    head = f"{'part':12}{'pictures':>8}{'PSNR, dB':>10}"
+    table = "\n".join([f"{plan.name} after {result.steps:,} steps", head, *rows])
     return Job(saved, card, table, saved / "plots")
 
 
@@ -193,7 +226,8 @@ def remember_recipe(run: Path, recipe: Recipe, resume: bool) -> None:
         beside.write_text(yaml.safe_dump(config.to_mapping(recipe), sort_keys=False), encoding="utf-8")
 
 
-def _trained_on(recipe: Recipe, dataset: datasets.Dataset, result: Result) -> dict[str, Any]:
+def trained_on(recipe: Recipe, dataset: Any, result: Result) -> dict[str, Any]:
+    """What a card says of a training."""
     known = {spec.name: spec.licence for spec in dataset_specs()}
     return {
         "dataset": recipe.dataset,
@@ -225,9 +259,9 @@ def _sizes(dataset: datasets.Dataset) -> dict[str, int]:
     return {"smallest": int(np.min(sides)), "largest": int(np.max(sides))} if sides else {}
 
 
-def _save(result: Result, card: Card, evaluation: Evaluation, run: Path, folder: Path, force: bool) -> Job:
-    drawn = run / "plots"
+def _save(result: Result, card: Card, evaluation: Evaluation, plan: Plan) -> Job:
+    drawn = plan.run / "plots"
     plots.learning_curves(result.history, drawn / "learning_curves.png")
     evaluation.save(drawn)
-    saved = bundle.save(result.model, card, folder, force=force, plots=drawn)
+    saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)
     return Job(saved, card, evaluation.to_table(), saved / "plots")

@@ -1,7 +1,7 @@
-"""Train a classifier as a recipe says: build, compile, fit, keep the best weights, resume after a kill.
+"""Train a model as a recipe says: build, compile, fit, keep the best weights, resume after a kill.
 
 The model is trained in the recipe's precision and returned in float32 with the kept weights. Nothing here imports
-TensorFlow: with KERAS_BACKEND=jax or torch the same code trains on those, fed by the same ``tf.data`` pipeline.
+TensorFlow: with KERAS_BACKEND=jax or torch the same code trains on those, fed by the same ``tf.data`` pipelines.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
 from fakeclf.config import Recipe
 from fakeclf.errors import FakeclfError
+from fakeclf.registry import kind, resolve
 from fakeclf.registry import model as model_spec
 from fakeclf.training.batch_norm import all_layers, fused_batch_norm
 from fakeclf.training.callbacks import best_epoch, callbacks_for
+from fakeclf.training.feed import Feed
 from fakeclf.training.strategy import place
-
-if TYPE_CHECKING:
-    from fakeclf.data.datasets import Dataset
 
 SETTLING_STEPS = 30
 """Batches from which the finished model's batch norms take their statistics."""
@@ -56,7 +55,7 @@ class Result:
 
 def train(
     recipe: Recipe,
-    dataset: Dataset,
+    dataset: Any,
     run: Path,
     *,
     strategy: str = "auto",
@@ -64,11 +63,11 @@ def train(
     resume: bool = True,
     build: Callable[[], keras.Model] | None = None,
 ) -> Result:
-    """Train a classifier.
+    """Train a classifier or a localizer.
 
     Args:
         recipe: what to train and how.
-        dataset: pictures with labels, in train and validation splits.
+        dataset: as the feed of the model's kind takes it: train and validation splits.
         run: the run's folder; a run that was killed goes on from its last whole epoch.
         strategy: ``auto``, ``none``, ``mirrored`` or ``multiworker``.
         memory_fraction: share of each GPU's memory to use.
@@ -78,47 +77,36 @@ def train(
     Raises:
         FakeclfError: for a recipe that the model refuses, an unreadable class, or a training that diverged.
     """
-    from fakeclf.data.pipeline import Pictures, batches, paired, training_batches
-
     placement = place(strategy, memory_fraction)
     if not resume and placement.chief:
         shutil.rmtree(run, ignore_errors=True)
     keras.utils.set_random_seed(recipe.seed)
     build = build or (lambda: build_model(recipe))
-    size = recipe.input_size or model_spec(recipe.model).input_size
+    feed: Feed = resolve(kind(model_spec(recipe.model).kind).feed)(recipe, dataset)
 
-    learning = Pictures(paired(dataset.train) if recipe.pairs else dataset.train, size, recipe.view)
-    checking = Pictures(dataset.validation, size, recipe.view) if dataset.validation else None
     policy = precision_policy(recipe.precision)
     with placement.scope():
         model = with_policy(policy, build)
+    outputs = list(model.output_names)
     with fused_batch_norm(model) if placement.replicas == 1 else _synchronised(model):
-        steps = max(1, len(learning) // recipe.batch_size)
         bar = sys.stdout.isatty()
-        callbacks, point = callbacks_for(recipe, run, steps, write=placement.chief, bar=bar)
+        callbacks, point = callbacks_for(recipe, run, feed.steps, write=placement.chief, bar=bar)
         with placement.scope():
-            compile_model(model, recipe, steps)
+            compile_model(model, recipe, feed.steps, **feed.objective(outputs))
             first = point.load(model)
+            if recipe.start_from and first == 0:
+                start_with(model, recipe.start_from)
         if first < recipe.epochs and not point.stopped:
-            data, _ = training_batches(
-                learning,
-                batch_size=recipe.batch_size,
-                augmentation=recipe.augmentation,
-                seed=recipe.seed,
-                epochs=range(first, recipe.epochs),
-                pairs=recipe.pairs,
-            )
-            check = batches(checking, size=size, view=recipe.view, batch_size=recipe.batch_size) if checking else None
             with warnings.catch_warnings():
                 # Keras warns at the end of every stream whose length it is not told; ours depends on broken files.
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
                 warnings.filterwarnings("ignore", message=".shuffle=True. was passed")
                 model.fit(
-                    data,
-                    validation_data=check,
+                    feed.training(range(first, recipe.epochs), outputs),
+                    validation_data=feed.checking(outputs),
                     epochs=recipe.epochs,
                     initial_epoch=first,
-                    steps_per_epoch=steps,
+                    steps_per_epoch=feed.steps,
                     callbacks=callbacks,
                     verbose=1 if bar else 0,
                 )
@@ -127,12 +115,12 @@ def train(
     placement.wait_for_all()
     final = with_policy("float32", build if recipe.final_size is None else lambda: build_model(recipe, final=True))
     final.load_weights(run / "kept.weights.h5")
-    settle_norms(final, learning if recipe.final_size is None else None, recipe)
-    unreadable = {**learning.unreadable, **(checking.unreadable if checking else {})}
-    return Result(final, point.history, best_epoch(run), point.seconds, placement.devices, policy, unreadable)
+    if recipe.final_size is None:
+        settle_norms(final, feed, recipe.epochs)
+    return Result(final, point.history, best_epoch(run), point.seconds, placement.devices, policy, feed.unreadable)
 
 
-def settle_norms(model: keras.Model, pictures: Any, recipe: Recipe) -> None:
+def settle_norms(model: keras.Model, feed: Feed, epoch: int) -> None:
     """Take batch norms' means and variances anew from training batches, with the finished weights.
 
     Running averages of momentum 0.99 still hold their initial values after a few hundred steps, and through forty
@@ -141,24 +129,15 @@ def settle_norms(model: keras.Model, pictures: Any, recipe: Recipe) -> None:
 
     Args:
         model: float32, at the training's input size.
-        pictures: ``Pictures`` of the training split; None leaves the statistics alone.
-        recipe: batch size, augmentation and seed.
+        feed: of the training split.
+        epoch: the epoch whose batches are taken.
     """
-    from fakeclf.data.pipeline import training_batches
-
     norms = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    if not norms or pictures is None:
+    if not norms:
         return
     momenta = [layer.momentum for layer in norms]
-    data, steps = training_batches(
-        pictures,
-        batch_size=recipe.batch_size,
-        augmentation=recipe.augmentation,
-        seed=recipe.seed,
-        epochs=range(recipe.epochs, recipe.epochs + 1),
-        pairs=recipe.pairs,
-    )
-    for step, (batch, _) in enumerate(data.take(min(steps, SETTLING_STEPS))):
+    data = feed.training(range(epoch, epoch + 1), list(model.output_names))
+    for step, (batch, _) in enumerate(data.take(min(feed.steps, SETTLING_STEPS))):
         for layer in norms:
             layer.momentum = step / (step + 1)  # the mean over all batches so far
         model(keras.ops.convert_to_tensor(batch.numpy()), training=True)
@@ -166,20 +145,40 @@ def settle_norms(model: keras.Model, pictures: Any, recipe: Recipe) -> None:
         layer.momentum = momentum
 
 
+def start_with(model: keras.Model, name: str) -> None:
+    """Give ``model`` the weights of the saved model ``name``.
+
+    Raises:
+        FakeclfError: if there is none, or it is of another shape.
+    """
+    from fakeclf import bundle
+
+    weights = bundle.load(name).get_weights()
+    if [value.shape for value in weights] != [tuple(weight.shape) for weight in model.weights]:
+        raise FakeclfError(f"start_from: {name} is of another shape than this model; name one with the same settings")
+    model.set_weights(weights)
+
+
 def build_model(recipe: Recipe, final: bool = False) -> keras.Model:
     """The recipe's model, untrained, at its input size or at the size of the finished model."""
     size = recipe.final_size if final and recipe.final_size else recipe.input_size
-    args: dict[str, Any] = {"view": recipe.view}
+    spec = model_spec(recipe.model)
+    # Localizers look at pictures as they are.
+    args: dict[str, Any] = {"view": recipe.view} if spec.kind == "classifier" else {}
     # Not every builder has pretrained weights or layers to freeze; one that has not says so when asked for them.
     if recipe.weights != "none":
         args["weights"] = recipe.weights
     if recipe.fine_tune_from is not None:
         args["fine_tune_from"] = recipe.fine_tune_from
-    return model_spec(recipe.model).build(size, **{**args, **recipe.model_args})
+    return spec.build(size, **{**args, **recipe.model_args})
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
-    """Compile for binary cross-entropy with the recipe's optimiser and schedule over ``steps`` steps an epoch."""
+def compile_model(model: keras.Model, recipe: Recipe, steps: int, **objective: Any) -> None:
+    """Compile with the recipe's optimiser and schedule over ``steps`` steps an epoch.
+
+    Args:
+        objective: ``loss``, ``metrics`` ... of ``keras.Model.compile``.
+    """
     settings = recipe.optimizer
     rate: Any = settings.learning_rate
     total = steps * recipe.epochs
@@ -188,6 +187,8 @@ def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warm else rate, max(1, total - warm), warmup_target=rate if warm else None, warmup_steps=warm
         )
+    elif settings.schedule == "exponential":
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, settings.decay, staircase=True)
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
     if settings.name != "adam" and settings.weight_decay:
         options["weight_decay"] = settings.weight_decay
@@ -197,7 +198,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
         optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[settings.name](rate, **options)
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer=optimizer, jit_compile=False, **objective)
 
 
 def precision_policy(precision: str) -> str:

@@ -79,27 +79,38 @@ class BayarConv2D(keras.layers.Layer):
         filters: number of filters.
         kernel_size: odd side of the kernels, pixels.
         padding: see ``FixedConv2D``.
+        stored_centre: keep the centres among the weights, (side, side, c, filters), though the constraint never reads
+            them; False keeps (side² - 1, c, filters), row by row without the centre.
 
     Input shape: (batch, h, w, c). Output shape: (batch, h, w, filters), smaller under ``valid``.
     """
 
-    def __init__(self, filters: int, kernel_size: int = 5, padding: str = "same", **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, kernel_size: int = 5, padding: str = "same", stored_centre: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd. Received: kernel_size={kernel_size}")
         if padding not in ("same", "valid", "symmetric"):
             raise ValueError(f"padding must be same, valid or symmetric. Received: padding={padding!r}")
         self.filters, self.kernel_size, self.padding = filters, kernel_size, padding
+        self.stored_centre = stored_centre
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        ends = (input_shape[-1], self.filters)
+        places = (self.kernel_size, self.kernel_size) if self.stored_centre else (self.kernel_size**2 - 1,)
         # Positive at the start: the constraint divides by the sum, which must not be near zero.
         self.kernel = self.add_weight(
-            shape=shape, name="kernel", initializer=keras.initializers.RandomUniform(0.0, 1.0)
+            shape=places + ends, name="kernel", initializer=keras.initializers.RandomUniform(0.0, 1.0)
         )
 
     def call(self, x: Any) -> Any:
-        kernel = ops.cast(bayar_constraint(ops.cast(self.kernel, "float32")), x.dtype)
+        kernel = ops.cast(self.kernel, "float32")
+        if not self.stored_centre:
+            half, ends = self.kernel_size**2 // 2, kernel.shape[1:]
+            kernel = ops.concatenate([kernel[:half], ops.zeros((1, *ends), "float32"), kernel[half:]])
+            kernel = ops.reshape(kernel, (self.kernel_size, self.kernel_size, *ends))
+        kernel = ops.cast(bayar_constraint(kernel), x.dtype)
         if self.padding == "symmetric":
             return ops.conv(pad_symmetric(x, self.kernel_size // 2, self.kernel_size // 2), kernel, padding="valid")
         return ops.conv(x, kernel, padding=self.padding)
@@ -114,6 +125,7 @@ class BayarConv2D(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "padding": self.padding,
+            "stored_centre": self.stored_centre,
         }
 
 

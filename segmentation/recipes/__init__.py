@@ -1,0 +1,1 @@
+"""Recipes of the mask level, as YAML."""

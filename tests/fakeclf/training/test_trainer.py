@@ -18,9 +18,9 @@ import pytest
 
 from fakeclf import config, images
 from fakeclf.data import folders
-from fakeclf.data.pipeline import Pictures
 from fakeclf.errors import FakeclfError
 from fakeclf.training import trainer
+from fakeclf.training.feed import ClassifierFeed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny  # noqa: E402
@@ -75,8 +75,7 @@ def test_batch_norms_of_the_finished_model_have_the_statistics_of_the_training_p
     (norm,) = (layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
     dataset = folders.load(pictures, validation=0.25, seed=0, data_dir=pictures.parent / "home")
     recipe = config.with_settings(tiny.RECIPE, ["augmentation=null", "batch_size=48"])
-    learning = Pictures(dataset.train, 16)
-    trainer.settle_norms(model, learning, recipe)
+    trainer.settle_norms(model, ClassifierFeed(recipe, dataset), recipe.epochs)
     assert norm.momentum == 0.8
     shown = np.stack([images.read(example.path) for example in dataset.train]).astype("float32")
     before = keras.Model(model.input, norm.input).predict(shown, verbose=0)
@@ -141,7 +140,7 @@ def test_cosine_with_warm_up() -> None:
         tiny.RECIPE, ["optimizer.schedule=cosine", "optimizer.warmup=0.25", "optimizer.name=sgd", "epochs=10"]
     )
     model = tiny.build()
-    trainer.compile_model(model, recipe, steps=8)
+    trainer.compile_model(model, recipe, steps=8, loss="binary_crossentropy")
     rate = model.optimizer._learning_rate
     assert float(rate(0)) == 0
     assert float(rate(20)) == pytest.approx(recipe.optimizer.learning_rate)
@@ -164,7 +163,7 @@ def test_two_mirrored_devices_train(pictures: Path, tmp_path: Path) -> None:
     assert len(result.devices) == 2
     assert result.history["accuracy"][-1] > 0.8
     # The kept weights are those that were validated.
-    assert min(result.history["val_loss"]) == pytest.approx(json.loads((tmp_path / "kept.json").read_text())["loss"])
+    assert min(result.history["val_loss"]) == pytest.approx(json.loads((tmp_path / "kept.json").read_text())["value"])
 
 
 def test_two_workers_end_with_equal_weights(pictures: Path, tmp_path: Path) -> None:

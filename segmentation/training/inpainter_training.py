@@ -1,0 +1,207 @@
+"""Train the small inpainter on crops of photographs with drawn holes: ``train_inpainter`` reads from top to bottom.
+
+The loss is the mean absolute error within holes (around them the picture is kept as it is) plus an adversarial one: the
+error alone is least for a smear, which the adversary tells from texture at a glance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from fakeclf.atomic import replace_file
+from fakeclf.data.regenerated import photo_splits
+from fakeclf.models import discriminator
+from fakeclf.training.adversarial import AdversarialPair, texture_ratio
+from fakeclf.training.stepwise import falling_rate, random_crops, readable, run_steps
+from segmentation.forgeries.masks import MaskSource, mask_source
+from segmentation.models import inpainter
+
+AREA = (0.02, 0.4)
+"""Smallest and largest share of a picture that a hole covers."""
+
+
+@dataclass(frozen=True)
+class InpainterRun:
+    """A finished (or stopped) training: the float32 model, its steps and seconds, figures by part, history of losses.
+
+    ``figures`` holds ``FillFigures`` as mappings: part -> name -> value.
+    """
+
+    model: keras.Model
+    steps: int
+    seconds: float
+    figures: dict[str, dict[str, float]]
+    pictures: dict[str, int]
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    steps: int
+    batch_size: int
+    crop: int
+    seed: int
+    learning_rate: float
+    precision: str
+    width: float
+    adversary: float
+    error: float
+    masks: str
+
+
+def train_inpainter(
+    photos: str | Path,
+    run_folder: str | Path,
+    *,
+    steps: int = 2400,
+    seed: int = 0,
+    batch_size: int = 8,
+    crop: int = 128,
+    learning_rate: float = 1e-3,
+    precision: str = "mixed_bfloat16",
+    width: float = 1.0,
+    adversary: float = 0.1,
+    error: float = 1.0,
+    masks: str = "mix",
+    minutes: float | None = None,
+    resume: bool = True,
+    measure: tuple[str, ...] = ("val",),
+    say: Callable[[str], None] = print,
+) -> InpainterRun:
+    """Train the inpainter and measure its fills.
+
+    Args:
+        photos: folder of photographs; its train/ val/ test/ sub-folders if it has them, else split by file, seeded.
+        run_folder: gets ``settings.json``, ``last.weights.h5`` (with the optimisers), ``history.json``, ``model.keras``.
+        steps: optimiser steps of ``batch_size`` crops of ``crop`` pixels; the learning rate falls along a cosine.
+        precision: Keras dtype policy; bfloat16 about halves the time on processors that have it.
+        adversary: weight of the hinge loss against a patch discriminator that sees the pasted picture and the hole.
+        error: weight of the mean absolute error, pictures in [0, 1].
+        masks: how holes are drawn, see ``segmentation.forgeries.masks.mask_source``.
+        minutes: stop after this long, as if the run had been interrupted; ``resume`` goes on from there.
+        measure: the parts whose fills are measured at the end, see ``fill_figures``.
+        say: called with one line of progress at each checkpoint.
+
+    Raises:
+        FakeclfError: no photographs large enough, unknown masks, or ``run_folder`` holds a run with other settings.
+    """
+    run_folder = Path(run_folder)
+    settings = _Settings(
+        steps, batch_size, crop, seed, learning_rate, precision, width, float(adversary), float(error), masks
+    )
+    splits = photo_splits(photos, seed=seed)
+    holes_from = mask_source(masks, area=AREA)
+    keras.utils.set_random_seed(seed)
+    network = inpainter.build_network(width, precision)
+    critic = discriminator.build(4, precision=precision)
+    pair = _Filling(network, critic, game="hinge", weight=settings.adversary, error=settings.error)
+    rate = falling_rate(learning_rate, steps)
+    # Little momentum, as is usual where two networks chase each other.
+    pair.compile(*(keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for _ in range(2)))
+
+    def draw(step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        random = np.random.default_rng([seed, step])
+        pictures = random_crops(splits["train"], random, batch_size, crop)
+        holes = np.stack([_hole(holes_from, picture, f"{step}", random) for picture in pictures])
+        pictures = pictures.astype(np.float32) / 255
+        return (pictures, holes), pictures
+
+    history = run_steps(pair, run_folder, asdict(settings), draw, steps=steps, minutes=minutes, resume=resume, say=say)
+
+    finished = inpainter.build(width=width)
+    finished.get_layer("network").set_weights(network.get_weights())
+    with replace_file(run_folder / "model.keras") as beside:
+        finished.save(beside)
+    return InpainterRun(
+        finished,
+        steps=int(history[-1]["step"]),
+        seconds=history[-1]["seconds"],
+        figures={part: fill_figures(finished, splits[part], masks) for part in measure if part in splits},
+        pictures={part: len(paths) for part, paths in splits.items()},
+        history=history,
+    )
+
+
+def fill_figures(
+    model: keras.Model, paths: list[Path], masks: str = "mix", *, largest: int = 256, seed: int = 0
+) -> dict[str, float]:
+    """How good fills are, beside those of a blur of what surrounds the hole (``blurred_fill``).
+
+    Args:
+        model: as ``segmentation.models.inpainter.build`` makes it.
+        paths: photographs; of each the middle, at most ``largest`` pixels a side, gets one seeded hole.
+
+    Returns:
+        Over the holes: mean "psnr" (dB) and "l1" (0-255), median "texture" (``texture_ratio``); the same with
+        "blurred_" before it; "pictures", their number.
+    """
+    holes_from = mask_source(masks, area=AREA)
+    rows: list[list[float]] = []
+    for index, path in enumerate(paths):
+        picture = readable(path)
+        if picture is None:
+            continue
+        top, left = (max(side - largest, 0) // 2 for side in picture.shape[:2])
+        picture = picture[top : top + largest, left : left + largest]
+        hole = _hole(holes_from, picture, path.stem, np.random.default_rng([seed, index]))
+        if not hole.any() or hole.all():
+            continue
+        inputs = {"pictures": picture[None].astype("float32"), "holes": hole[None]}
+        made = np.rint(np.asarray(model.predict_on_batch(inputs))[0])
+        rows.append([*_compared(picture, made, hole), *_compared(picture, blurred_fill(picture, hole), hole)])
+    psnr, l1, texture, *blurred = (np.nanmean, np.nanmean, np.nanmedian) * 2
+    figures = np.array(rows, float).reshape(-1, 6)
+    names = ("psnr", "l1", "texture", "blurred_psnr", "blurred_l1", "blurred_texture")
+    values = [
+        float(mean(column)) for mean, column in zip((psnr, l1, texture, *blurred), figures.T, strict=True) if len(rows)
+    ]
+    return dict(zip(names, values, strict=False)) | {"pictures": float(len(rows))}
+
+
+def blurred_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fill with weighted means of what surrounds the hole, wider ones further in; (h, w, 3) float 0-255."""
+    from skimage.filters import gaussian
+
+    kept = 1.0 - hole.astype(np.float64)
+    filled, missing = picture * kept, kept[..., 0] == 0
+    for width in (2, 4, 8, 16, 32, 64, 128):
+        weight = gaussian(kept, width, channel_axis=-1, mode="reflect")
+        around = gaussian(picture * kept, width, channel_axis=-1, mode="reflect") / np.maximum(weight, 1e-12)
+        reached = missing & (weight[..., 0] > 0.05)
+        filled[reached] = around[reached]
+        missing &= ~reached
+    filled[missing] = picture[kept[..., 0] == 1].mean(axis=0)
+    return filled
+
+
+class _Filling(AdversarialPair):
+    """Inputs are (pictures, holes); D sees the filled picture and the hole."""
+
+    def __init__(self, *args: Any, error: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.error = error
+
+    def distance(self, inputs: Any, truth: Any, made: Any) -> Any:
+        holes, error = inputs[1], ops.mean(ops.abs(made - truth), axis=-1, keepdims=True)
+        return self.error * ops.sum(error * holes) / (ops.sum(holes) + 1.0)
+
+    def shown(self, inputs: Any, pictures: Any) -> Any:
+        return ops.concatenate([pictures, inputs[1]], axis=-1)
+
+
+def _hole(source: MaskSource, picture: np.ndarray, name: str, random: np.random.Generator) -> np.ndarray:
+    return (source.draw(picture, name, random) >= 128).astype(np.float32)[..., None]
+
+
+def _compared(picture: np.ndarray, made: np.ndarray, hole: np.ndarray) -> tuple[float, float, float]:
+    within = hole[..., 0] > 0
+    error = made[within].astype(np.float64) - picture[within]
+    psnr = 10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-10))
+    return float(psnr), float(np.mean(np.abs(error))), texture_ratio(picture, made, within)
