@@ -169,9 +169,9 @@ def open_localizer(
     """
     card = bundle.read_card(name)
     if card.kind != "localizer":
-        there = [other for other, path in bundle.names() if bundle.read_card(path).kind == "localizer"]
-        choose = f"choose one of: {', '.join(there)}" if there else "there is none yet; train one"
-        raise FakeclfError(f"{card.name} is of kind {card.kind!r}, not a localizer; {choose}")
+        raise FakeclfError(
+            f"{card.name} is of kind {card.kind!r}, not a localizer; `fakeclf models list` shows which there are"
+        )
     asked = {"tile": tile, "overlap": overlap, "largest": largest}
     sizes = {key: card.input.get(key) if value is None else value for key, value in asked.items()}
     return Localizer(

@@ -104,7 +104,7 @@ def _lines(
     if markdown:
         spans = ["" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})" for _, ends in cells]
         return [[*before, *(figure + span for figure, span in zip(figures, spans, strict=True)), *after]]
-    spans = ["" if ends is None else f"{ends[0]:.2f}-{ends[1]:.2f}" for _, ends in cells]
+    spans = ["" if ends is None else f"{ends[0]:.2f}{' to ' if ends[0] < 0 else '-'}{ends[1]:.2f}" for _, ends in cells]
     return [[*before, *figures, *after], ["" for _ in before] + spans + ["" for _ in after]]
 
 

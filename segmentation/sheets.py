@@ -6,7 +6,6 @@ any grey whatever one's colour vision. Drawn with Pillow; the same input gives t
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ INK, PAPER, RULE = (0, 0, 0), (255, 255, 255), (150, 150, 150)
 PANEL = 240
 """Longer side of a panel in pixels; smaller pictures are enlarged by a whole factor, pixel by pixel."""
 GAP, LINE = 12, 20
-HEADS = ("picture", "truth: white = inpainted", "mask: white = P 1, black = P 0")
+HEADS = ("picture", "truth: white = inpainted", "mask: white = P 1; orange: truth")
 
 
 @dataclass(frozen=True)
@@ -145,5 +144,14 @@ def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, wi
 
 
 def _wrapped(lines: Sequence[str], font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> list[str]:
-    letters = max(20, int(width / max(1.0, font.getlength("n"))))
-    return [part for line in lines for part in textwrap.wrap(line, letters) or [""]]
+    parts = []
+    for line in lines:
+        part = ""
+        for word in line.split():
+            longer = f"{part} {word}" if part else word
+            if part and font.getlength(longer) > width:
+                parts.append(part)
+                longer = word
+            part = longer
+        parts.append(_shortened(part, font, width))
+    return parts

@@ -113,8 +113,7 @@ class AUC(_MaskMetric):
         pooled: rank all pixels together; otherwise those of each picture, then mean over the pictures that have both
             inpainted and untouched pixels, which is the figure of IID-Net.
         bins: of the histogram, from logit -16 to 16. The error is at most half the share of pairs of an inpainted and
-            an untouched pixel that fall into one bin: with 1024 bins under 0.001 unless the network says nearly the
-            same everywhere.
+            an untouched pixel that fall into one bin.
 
     0 where no such picture was there yet.
 

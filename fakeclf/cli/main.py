@@ -20,9 +20,11 @@ COMMANDS = {
     "train": ("fakeclf.cli.train:train", "Train a model on a data set; the result is a bundle in saved_models."),
     "tune": ("fakeclf.cli.train:tune", "Search the recipe's space of settings with hyperopt."),
     "ensemble": ("fakeclf.cli.train:ensemble", "Join trained classifiers under one head and train that."),
+    "forge": ("fakeclf.cli.forge:forge", "Make pairs of forged picture and mask from photographs."),
+    "detect": ("fakeclf.cli.detect:detect", "Show which pixels of a picture were inpainted."),
     "evaluate": ("fakeclf.cli.evaluate:evaluate", "Measure a bundle on a data set."),
     "data": ("fakeclf.cli.data:data", "List, fetch, import, audit and make data sets."),
-    "models": ("fakeclf.cli.models:models", "List, show and verify models."),
+    "models": ("fakeclf.cli.models:models", "List, show, verify and import models."),
     "doctor": ("fakeclf.cli.doctor:doctor", "Versions, devices, memory, and what is missing for what."),
 }
 
@@ -36,7 +38,7 @@ COMMANDS = {
 @click.option("--debug", is_flag=True, help="Show tracebacks, and what TensorFlow logs.")
 @click.pass_obj
 def cli(settings: dict[str, bool] | None, debug: bool) -> None:
-    """Is a picture real or machine-made? Train, combine and measure classifiers.
+    """Is a picture real or machine-made, and which part of it was repainted?
 
     Start with `fakeclf train`: it needs no download.
     """

@@ -34,7 +34,9 @@ def build(channels: int = 3, *, width: int = 32, depth: int = 4, precision: str 
     pictures = keras.Input((None, None, channels))
     mean = keras.layers.AveragePooling2D(3, strides=1, padding="same", dtype="float32")(pictures)
     detail = keras.layers.Rescaling(GAIN, dtype="float32")(keras.layers.Subtract(dtype="float32")([pictures, mean]))
-    x = keras.layers.Concatenate(dtype="float32")([keras.layers.Rescaling(2.0, -1.0, dtype="float32")(pictures), detail])
+    x = keras.layers.Concatenate(dtype="float32")(
+        [keras.layers.Rescaling(2.0, -1.0, dtype="float32")(pictures), detail]
+    )
     for layer in range(depth):
         filters = width * min(2**layer, 4)
         x = SpectralConv2D(filters, 4, strides=2, padding="same", dtype=precision, name=f"conv_{layer + 1}")(x)
@@ -77,6 +79,16 @@ class SpectralConv2D(keras.layers.Conv2D):
         kernel = ops.reshape(matrix / ops.maximum(largest, 1e-6), self.kernel.shape)
         x = self.convolution_op(x, ops.cast(kernel, x.dtype))
         return x + ops.cast(self.bias, x.dtype) if self.use_bias else x
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        store["direction"] = self.direction
+
+    def load_own_variables(self, store: Any) -> None:
+        # Not Keras' own: it refuses what has more variables than kernel and bias.
+        for number, variable in enumerate([self.kernel, self.bias] if self.use_bias else [self.kernel]):
+            variable.assign(store[str(number)])
+        self.direction.assign(store["direction"])
 
 
 def _unit(vector: Any) -> Any:

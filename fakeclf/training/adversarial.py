@@ -5,7 +5,8 @@ NIX-Net paper: D raises log D(real) + log(1 - D(made)), the generator lowers the
 the generator raise log D(made) instead, whose gradient does not vanish while D is winning. ``hinge`` is the usual one
 of inpainting. What an adversary is for, detail that plain errors average away, is measured by ``texture_ratio``.
 
-References: Goodfellow et al. 2014, arXiv:1406.2661; Li et al. 2021 (NIX-Net); Lim & Ye 2017, arXiv:1705.02894.
+References: Goodfellow et al. 2014, arXiv:1406.2661; Li et al. 2021 (NIX-Net); Lim & Ye 2017, arXiv:1705.02894; Heusel
+et al. 2017, arXiv:1706.08500 (two time scales).
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import numpy as np
 from keras import ops
 
 from fakeclf.errors import FakeclfError
+from fakeclf.training.stepwise import falling_rate
 
 GAMES = ("log", "non-saturating", "hinge")
+FASTER = 4.0
+"""How much higher the discriminator's learning rate is than the generator's (two time scales)."""
 
 
 class AdversarialPair(keras.Model):
@@ -48,14 +52,15 @@ class AdversarialPair(keras.Model):
         self.generator, self.discriminator = generator, discriminator
         self.game, self.weight = game, weight
 
-    def compile(
-        self, generator_optimizer: keras.optimizers.Optimizer, discriminator_optimizer: keras.optimizers.Optimizer
-    ) -> None:
-        """Set and build both optimisers."""
-        super().compile(optimizer=generator_optimizer, jit_compile=False)
-        self.discriminator_optimizer = discriminator_optimizer
-        self.optimizer.build(self.generator.trainable_variables)
-        discriminator_optimizer.build(self.discriminator.trainable_variables)
+    def compile(self, learning_rate: float, steps: int) -> None:
+        """Set and build both optimisers: Adam, rates falling over ``steps``, the discriminator's ``FASTER`` times."""
+        # Little momentum, as is usual where two networks chase each other.
+        rates = (falling_rate(learning_rate * factor, steps) for factor in (1.0, FASTER))
+        own, other = (keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for rate in rates)
+        super().compile(optimizer=own, jit_compile=False)
+        self.discriminator_optimizer = other
+        own.build(self.generator.trainable_variables)
+        other.build(self.discriminator.trainable_variables)
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:

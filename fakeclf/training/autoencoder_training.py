@@ -82,7 +82,7 @@ def train_autoencoder(
 
     Args:
         photos: folder of photographs; its train/ val/ test/ sub-folders if it has them, else split by file, seeded.
-        run_folder: gets ``settings.json``, ``last.weights.h5`` (with the optimisers), ``history.json``, ``model.keras``.
+        run_folder: gets ``settings.json``, ``last.weights.h5`` (optimisers too), ``history.json`` and ``model.keras``.
         steps: optimiser steps of ``batch_size`` crops of ``crop`` pixels; the learning rate falls along a cosine.
         precision: Keras dtype policy; bfloat16 about halves the time on processors that have it.
         start: bundle of such an autoencoder to begin with; None = fresh weights.
@@ -184,15 +184,14 @@ def _network(settings: _Settings) -> keras.Model:
 
 
 def _compiled(network: keras.Model, settings: _Settings) -> keras.Model:
-    rate = falling_rate(settings.learning_rate, settings.steps)
     if not settings.adversary:
+        rate = falling_rate(settings.learning_rate, settings.steps)
         network.compile(keras.optimizers.Adam(rate, clipnorm=1.0), error_and_edges, jit_compile=False)
         network.optimizer.build(network.trainable_variables)
         return network
     critic = discriminator.build(precision=settings.precision)
     pair = _Autoencoding(network, critic, game=settings.game, weight=settings.adversary)
-    # Little momentum, as is usual where two networks chase each other.
-    pair.compile(*(keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for _ in range(2)))
+    pair.compile(settings.learning_rate, settings.steps)
     return pair
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from segmentation.forgeries.inpainters import HoleSource, resized, to_bytes
 
 LARGEST_SOLVED = 30_000
 """Pixels of a hole that the biharmonic equation is solved for at full scale: about two seconds."""
+
+_MARGIN = 8
 
 
 class OpenCvInpaint(HoleSource):
@@ -36,12 +39,12 @@ class OpenCvInpaint(HoleSource):
         """The picture with its hole filled; nothing is drawn."""
         cv2 = _opencv(self.name)
         flag = cv2.INPAINT_TELEA if self.name == "telea" else cv2.INPAINT_NS
-        # OpenCV treats a border of one pixel as if it could not be a hole.
-        margin = 2
-        wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
-        hole = np.pad(mask, margin, mode="symmetric").astype(np.uint8)
+        # OpenCV takes the outermost pixels for known, hole or not: they get something that may be known.
+        nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
+        wide = np.pad(picture[tuple(nearest)], ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="symmetric")
+        hole = np.pad(mask, _MARGIN, mode="symmetric").astype(np.uint8)
         filled = cv2.inpaint(wide, hole, self.settings["radius"], flag)
-        return filled[margin:-margin, margin:-margin]
+        return filled[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
 class Biharmonic(HoleSource):
@@ -51,16 +54,14 @@ class Biharmonic(HoleSource):
     enlarged, and fitted to the pixels around it: their differences to the enlarged surface are spread into the hole by
     a Gaussian of the width of one reduced pixel.
 
-    Reference: Damelin & Hoang 2018, "On surface completion and image inpainting by biharmonic functions",
-    doi:10.1155/2018/3950312.
+    Reference: Hoang & Damelin 2017, "On surface completion and image inpainting by biharmonic functions: numerical
+    aspects", arXiv:1707.06567.
     """
 
     name = "biharmonic"
 
     def __init__(self) -> None:
-        import skimage
-
-        self.settings: dict[str, Any] = {"largest_solved": LARGEST_SOLVED, "scikit-image": skimage.__version__}
+        self.settings: dict[str, Any] = {"largest_solved": LARGEST_SOLVED, "scikit-image": version("scikit-image")}
 
     def frame(self, picture: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """The picture with its hole filled; nothing is drawn."""

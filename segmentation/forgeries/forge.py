@@ -283,8 +283,14 @@ class _Manifest:
         self._same("", before.get("settings", self.settings), self.settings)
         self.generators = dict(before.get("generators", {}))
         for name, (text, source) in generators.items():
-            about = {"source": text, "whole_frame": source.whole_frame, "settings": _as_json(source.settings)}
-            self._same(f"{name}: ", self.generators.get(name, about), about)
+            about: dict[str, Any] = {
+                "source": text,
+                "whole_frame": source.whole_frame,
+                "settings": _as_json(source.settings),
+            }
+            known = self.generators.get(name, about)
+            self._same(f"{name}'s ", known["settings"], about["settings"])
+            self._same(f"{name}'s ", known, about)
             self.generators[name] = about
         self.records: dict[tuple[str, str, int], dict[str, Any]] = {}
         self.add(before.get("pairs", []))
@@ -332,7 +338,7 @@ class _Manifest:
             "version": __version__,
             "settings": self.settings,
             "complete": complete,
-            "generators": self.generators,
+            "generators": dict(sorted(self.generators.items())),
             "skipped": sorted(skipped),
             "pairs": order,
         }

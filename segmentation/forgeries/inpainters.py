@@ -177,7 +177,7 @@ def through_window(
 ) -> np.ndarray:
     """Show a network as much of a picture as it takes, and put its answer back: uint8 (h, w, 3).
 
-    The whole picture where it fits, mirrored at its lower and right edge up to the size that is wanted; else a window of
+    The whole picture where it fits, mirrored at its lower and right edge up to the wanted size; else a window of
     the largest size around the hole; else, where the hole does not fit, the box around it reduced to that size, and the
     answer enlarged again (bicubic). Pixels are never resampled in the first two cases.
 
@@ -188,7 +188,7 @@ def through_window(
         largest: the most pixels a side, where ``size`` is not set; a multiple of ``multiple``.
     """
     most = size or (largest, largest)
-    window = tuple(_reach(mask.any(axis=1 - axis), most[axis]) for axis in (0, 1))
+    window = _reach(np.any(mask, axis=1), most[0]), _reach(np.any(mask, axis=0), most[1])
     seen, hole = picture[window], mask[window]
     height, width = hole.shape
     shrink = max(height / most[0], width / most[1], 1.0)
@@ -197,7 +197,7 @@ def through_window(
         seen = to_bytes(resized(seen, *smaller, "bicubic"))
         hole = resized(hole[..., None], *smaller, "box")[..., 0] > 0
     sides = size or tuple(-(-side // multiple) * multiple for side in hole.shape)
-    edges = tuple((0, wanted - side) for wanted, side in zip(sides, hole.shape, strict=True))
+    edges = ((0, sides[0] - hole.shape[0]), (0, sides[1] - hole.shape[1]))
     answer = run(np.pad(seen, (*edges, (0, 0)), mode="symmetric"), np.pad(hole, edges, mode="symmetric"))
     answer = answer[: hole.shape[0], : hole.shape[1]]
     if shrink > 1:
@@ -222,7 +222,7 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _reach(holed: np.ndarray, most: int) -> slice:
+def _reach(holed: Any, most: int) -> slice:
     """The stretch of a side to show: all of it, else ``most`` around the hole, else the hole alone.
 
     Args:

@@ -10,27 +10,33 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
+from skimage.draw import polygon
 
 from fakeclf import images
 from fakeclf.errors import FakeclfError
 from segmentation.forgeries.compose import check_mask, looks_inverted
-from segmentation.forgeries.masks import MaskSource, NoMask, fits, soften
+from segmentation.forgeries.masks import MaskSource, NoMask, area_of, fits, soften, to_mask
 
 MASKFORMER = "facebook/maskformer-swin-base-coco"
 
-_ATTEMPTS = 100
+_ATTEMPTS = 50
+_REFINEMENTS = 4
+_KEPT = 256  # shapes in memory
+_LARGEST = 512
+_SAMPLE = 16
 _log = logging.getLogger(__name__)
 
 
 class Shapes:
     """Shapes from a folder of mask files, flipped, scaled and placed at random.
 
-    The white of a file is its shape; where the file looks inverted, as those of QD-IMD do, its black is.
+    The white of a file is its shape; in a folder where most files look inverted, as in QD-IMD, the black is.
 
     Args:
         folder: mask files of any size.
@@ -46,10 +52,12 @@ class Shapes:
     def __init__(self, folder: str | Path, area: tuple[float, float]) -> None:
         self.folder, self.area = Path(folder), area
         self.files = images.find(folder)
-        self.unusable: set[Path] = set()
-        self._told = False
+        self._shapes: dict[Path, np.ndarray | None] = {}
         if not self.files:
             raise FakeclfError(f"{folder} holds no mask files; put PNG files there, white = the shape")
+        self.inverted = self._mostly_inverted()
+        if self.inverted:
+            _log.warning("most masks in %s look inverted; their black is taken for the shape", folder)
 
     def pick(self, random: np.random.Generator) -> MaskSource:
         """See ``MaskSource.pick``."""
@@ -57,53 +65,64 @@ class Shapes:
 
     def draw(self, picture: np.ndarray, name: str, random: np.random.Generator) -> np.ndarray:
         """See ``MaskSource.draw``."""
-        height, width = picture.shape[:2]
+        size = picture.shape[:2]
         for _ in range(_ATTEMPTS):
             shape = self._shape(self.files[random.integers(len(self.files))])
-            share, flips = random.uniform(*self.area), random.integers(2, size=2)
-            across, down = random.uniform(0, 1, size=2)
+            share, flips, place = random.uniform(*self.area), random.integers(2, size=2), random.uniform(size=2)
             if shape is None:
                 continue
-            shape = shape[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
-            scale = np.sqrt(share * height * width / np.count_nonzero(shape))
-            tall, wide = (max(1, round(side * scale)) for side in shape.shape)
-            if max(tall, wide) > 4 * max(height, width):
-                continue
-            placed = Image.new("L", (width, height))
-            # A shape larger than the picture hangs over its borders.
-            place = (round(across * (width - wide)), round(down * (height - tall)))
-            placed.paste(
-                Image.fromarray(np.ascontiguousarray(shape)).resize((wide, tall), Image.Resampling.NEAREST), place
-            )
-            mask = np.asarray(placed)
-            if fits(mask, self.area):
-                return mask
-        if len(self.unusable) == len(self.files):
+            shape = np.ascontiguousarray(shape[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1])
+            scale = np.sqrt(share * size[0] * size[1] / np.count_nonzero(shape))
+            for _ in range(_REFINEMENTS):
+                mask = _placed(shape, scale, place, size)
+                if fits(mask, self.area):
+                    return mask
+                # What hangs over the border is lost; a larger shape makes up for it.
+                scale *= np.clip(np.sqrt(share / max(area_of(mask), 1e-6)), 0.5, 2.0)
+        if len(self._shapes) == len(self.files) and not any(shape is not None for shape in self._shapes.values()):
             raise FakeclfError(f"none of the {len(self.files)} files in {self.folder} can be used as a mask")
         raise NoMask(
-            f"{name}: no shape of {self.folder} covered {self.area[0]:g} to {self.area[1]:g} of {width} x {height} "
+            f"{name}: no shape of {self.folder} covered {self.area[0]:g} to {self.area[1]:g} of {size[1]} x {size[0]} "
             f"pixels in {_ATTEMPTS} attempts; widen the area"
         )
 
     def _shape(self, path: Path) -> np.ndarray | None:
-        """The shape's bounding box, 0 and 255; None for a file that cannot be used, which is said once."""
-        if path in self.unusable:
-            return None
+        """The shape in its bounding box, 0 and 255; None for a file that cannot be used, which is said once."""
+        if path not in self._shapes:
+            if len(self._shapes) >= _KEPT:
+                self._shapes.pop(next(iter(self._shapes)))
+            self._shapes[path] = self._read(path)
+        return self._shapes[path]
+
+    def _mostly_inverted(self) -> bool:
+        inverted = []
+        for path in self.files[:: max(1, len(self.files) // _SAMPLE)]:
+            with suppress(FakeclfError):
+                inverted.append(looks_inverted(images.read(path)[..., 1]))
+        return 2 * sum(inverted) > len(inverted)
+
+    def _read(self, path: Path) -> np.ndarray | None:
         try:
             pixels = images.read(path)
-            inverted = looks_inverted(pixels[..., 1])
-            mask = check_mask(255 - pixels if inverted else pixels, name=str(path))
+            mask = check_mask(255 - pixels if self.inverted else pixels, name=str(path))
         except FakeclfError as error:
-            self.unusable.add(path)
             _log.warning("left out: %s", error)
             return None
-        if inverted and not self._told:
-            self._told = True
-            _log.warning("%s looks inverted; the black of such files is taken for the shape", path)
         white = mask >= 128
         rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
-        cut = white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return np.where(cut, 255, 0).astype(np.uint8)
+        cut = Image.fromarray(white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]).convert("L")
+        cut.thumbnail((_LARGEST, _LARGEST), Image.Resampling.NEAREST)
+        shape = np.asarray(cut)
+        return shape if shape.any() else None
+
+
+def _placed(shape: np.ndarray, scale: float, place: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``shape`` times ``scale`` on black of ``size``, ``place`` of the way down and across; may hang over borders."""
+    tall, wide = (min(max(1, round(side * scale)), 4 * max(size)) for side in shape.shape)
+    mask = Image.new("L", (size[1], size[0]))
+    corner = (round(place[1] * (size[1] - wide)), round(place[0] * (size[0] - tall)))
+    mask.paste(Image.fromarray(shape).resize((wide, tall), Image.Resampling.NEAREST), corner)
+    return np.asarray(mask)
 
 
 class Coco:
@@ -249,7 +268,7 @@ def choose(
         if len(masks) > 1:
             masks.append(np.logical_or.reduce(masks))
         for index in random.permutation(len(masks)):
-            mask = soften(np.where(masks[index], 255, 0).astype(np.uint8))
+            mask = soften(to_mask(masks[index]))
             if fits(mask, area):
                 return mask
     raise NoMask(f"{name}: no object of {kind} covers {area[0]:g} to {area[1]:g} of it")
@@ -271,11 +290,12 @@ def _segment(annotation: dict, size: tuple[int, int]) -> np.ndarray:
             raise ValueError(f"run lengths of size {segment['size']}, not {list(size)}")
         counts = segment["counts"]
         return _from_runs(_unpacked(counts) if isinstance(counts, str) else counts, size)
-    mask = Image.new("L", (size[1], size[0]))
-    for polygon in segment:
-        # In COCO the upper left corner of a pixel has whole coordinates, in Pillow its centre has.
-        ImageDraw.Draw(mask).polygon([float(value) - 0.5 for value in polygon], fill=1)
-    return np.asarray(mask) > 0
+    mask = np.zeros(size, bool)
+    for outline in segment:
+        # In COCO the upper left corner of a pixel has whole coordinates, in scikit-image its centre has.
+        points = np.asarray(outline, float).reshape(-1, 2) - 0.5
+        mask[polygon(points[:, 1], points[:, 0], size)] = True
+    return mask
 
 
 def _from_runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,11 @@ from fakeclf.errors import FakeclfError
 from segmentation.forgeries import names
 from segmentation.forgeries.compose import paste
 from segmentation.forgeries.inpainters import Source, open_source
-from segmentation.forgeries.masks import area_of, mask_source
+from segmentation.forgeries.masks import NoMask, area_of, mask_source
+
+
+class _NoPair(FakeclfError):
+    """There is no pair of this one photograph and number; others may have one."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Forger:
         """Make and write pairs; what is wrong with the photograph alone is a reason, not an error.
 
         Raises:
-            FakeclfError: a file cannot be written, as on a full disk.
+            FakeclfError: a file cannot be written, as on a full disk, or the source of masks is broken.
         """
         begun, done = time.monotonic(), Done(task.photograph.name, task.generator)
         try:
@@ -121,11 +125,11 @@ class Forger:
             return done
         for number in task.numbers:
             try:
-                pixels, about = self._pixels(task, number, original)
-            except FakeclfError as error:
+                files, about = self._made(task, number, original)
+            except (NoMask, _NoPair) as error:
                 done.skipped.append(str(error))
                 continue
-            done.records.append(self._written(task, number, pixels, about))
+            done.records.append(self._written(task, number, files, about))
         done.seconds = time.monotonic() - begun
         return done
 
@@ -155,29 +159,30 @@ class Forger:
         random = np.random.default_rng(int.from_bytes(digest, "big"))
         return self.masks.pick(random), random
 
-    def _pixels(self, task: Task, number: int, original: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The pictures of a pair by variant, and what the manifest says of its mask."""
-        photo, wanted = task.photograph, set(self.plan.variants)
+    def _made(self, task: Task, number: int, original: np.ndarray) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """The files of a pair by variant, and what the manifest says of its mask."""
         drawer, random = self._drawer(task, number)
-        mask = drawer.draw(original, photo.name, random)
+        mask = drawer.draw(original, task.photograph.name, random)
         pixels = {"original": original, "mask": mask}
-        if wanted & {"inpainted", "realfake"}:
-            pixels["inpainted"] = _filled(self.source(task.source), original, mask, photo, random)
-            pixels["realfake"] = paste(original, pixels["inpainted"], mask)
-        if self.autoencoder is not None:
-            trip = _filled(self.autoencoder, original, mask, photo, random)
-            pixels["fakefake"] = paste(original, trip, mask)
-        return pixels, {"mask": drawer.kind, "area": area_of(mask)}
+        try:
+            if {"inpainted", "realfake"} & set(self.plan.variants):
+                pixels["inpainted"] = _filled(self.source(task.source), original, mask, random)
+                pixels["realfake"] = paste(original, pixels["inpainted"], mask)
+            if self.autoencoder is not None:
+                pixels["fakefake"] = paste(original, _filled(self.autoencoder, original, mask, random), mask)
+            files = {variant: self.plan.encoded(variant, pixels[variant]) for variant in self.plan.variants}
+        except FakeclfError as error:
+            raise _NoPair(f"{task.photograph.path}: {error}") from error
+        return files, {"mask": drawer.kind, "area": area_of(mask)}
 
-    def _written(self, task: Task, number: int, pixels: dict[str, np.ndarray], about: dict[str, Any]) -> dict[str, Any]:
-        photo, files = task.photograph, {}
-        for variant in self.plan.variants:
-            data = self.plan.encoded(variant, pixels[variant])
+    def _written(self, task: Task, number: int, files: dict[str, bytes], about: dict[str, Any]) -> dict[str, Any]:
+        photo = task.photograph
+        for variant, data in files.items():
             path = self.plan.path(photo.part, task.generator, pair_identity(photo, number), variant)
             with replace_file(path) as beside:
                 beside.write_bytes(data)
-            files[variant] = hashlib.sha256(data).hexdigest()
-        return self._record(task, number, about, files)
+        hashes = {variant: hashlib.sha256(data).hexdigest() for variant, data in files.items()}
+        return self._record(task, number, about, hashes)
 
     def _record(self, task: Task, number: int, about: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
         return {
@@ -197,16 +202,9 @@ def pair_identity(photo: Photograph, number: int) -> str:
     return f"{photo.identity}-{number}"
 
 
-def _filled(
-    source: Source, original: np.ndarray, mask: np.ndarray, photo: Photograph, random: np.random.Generator
-) -> np.ndarray:
+def _filled(source: Source, original: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
     # What is grey in the mask shows both pictures, so all of it must be filled.
-    try:
-        frame = source.fill(original, mask > 0, random)
-    except FakeclfError as error:
-        raise FakeclfError(f"{photo.path}: {error}") from error
+    frame = source.fill(original, mask > 0, random)
     if frame.shape != original.shape or frame.dtype != np.uint8:
-        raise FakeclfError(
-            f"{photo.path}: {source.name} gave {frame.dtype} {frame.shape} for a picture of {original.shape}"
-        )
+        raise FakeclfError(f"{source.name} gave {frame.dtype} {frame.shape} for a picture of {original.shape}")
     return frame

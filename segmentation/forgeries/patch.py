@@ -94,7 +94,8 @@ class CopyMove(HoleSource):
         rows, columns = np.nonzero(part)
         if not rows.size:
             return
-        ring = _thinned(*np.nonzero(ndimage.binary_dilation(part, iterations=2) & known))
+        around = np.nonzero(ndimage.binary_dilation(part, iterations=2) & known)
+        ring = _thinned(around[0], around[1])
         for _ in range(self.settings["rounds"]):
             some = _thinned(rows, columns)
             shifts = _shifts(known, *some, self.settings["tries"], random)
@@ -116,10 +117,10 @@ class _Field:
 
     Attributes:
         values: float32 (h, w, 3), the hole painted with what is known of it so far.
-        number: int32 (h, w) with a margin of ``radius``: running number of a hole pixel, -1 elsewhere.
+        number: int32 (h, w) with a margin: running number of a hole pixel, -1 elsewhere.
         rows, columns: of the hole pixels, (n,).
         valid: bool (h, w): a whole known patch lies around it.
-        radius: of a patch, pixels.
+        margin: pixels around ``number`` and ``trust``: the radius of a patch, at least 1.
         samples: (s, 2), the places of a patch that are compared.
         trust: float32 (h, w) with a margin: 1 where known, falling towards the middle of the hole.
         distance: (n,), of each hole pixel's patch to the one it holds; infinite before the first search.
@@ -130,7 +131,7 @@ class _Field:
     rows: np.ndarray
     columns: np.ndarray
     valid: np.ndarray
-    radius: int
+    margin: int
     samples: np.ndarray
     trust: np.ndarray
     distance: np.ndarray
@@ -140,17 +141,18 @@ class _Field:
         rows, columns = np.nonzero(hole)
         number = np.full(hole.shape, -1, np.int32)
         number[rows, columns] = np.arange(rows.size, dtype=np.int32)
+        margin = max(radius, 1)
         axis = np.arange(-radius, radius + 1, step)
         trust = np.maximum(0.8 ** ndimage.distance_transform_edt(hole), 0.05).astype(np.float32)
         return cls(
             values=values.copy(),
-            number=np.pad(number, radius, constant_values=-1),
+            number=np.pad(number, margin, constant_values=-1),
             rows=rows,
             columns=columns,
             valid=_sources(hole, radius),
-            radius=radius,
+            margin=margin,
             samples=np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2),
-            trust=np.pad(trust, radius, mode="edge"),
+            trust=np.pad(trust, margin, mode="edge"),
             distance=np.full(rows.size, np.inf, np.float32),
         )
 
@@ -166,7 +168,7 @@ class _Field:
 
     def enlarged(self, places: np.ndarray, smaller: _Field) -> np.ndarray:
         """Places found at half this scale, at this one."""
-        parent = smaller.number[self.rows // 2 + smaller.radius, self.columns // 2 + smaller.radius]
+        parent = smaller.number[self.rows // 2 + smaller.margin, self.columns // 2 + smaller.margin]
         return 2 * places[parent] + np.stack([self.rows % 2, self.columns % 2], axis=1)
 
     def paint_from_around(self) -> None:
@@ -184,7 +186,7 @@ class _Field:
         total = np.zeros((self.rows.size, 3), np.float32)
         weights = np.zeros(self.rows.size, np.float32)
         for down, right in self.samples:
-            owner = self.number[self.rows - down + self.radius, self.columns - right + self.radius]
+            owner = self.number[self.rows - down + self.margin, self.columns - right + self.margin]
             over = np.flatnonzero(owner >= 0)
             owner = owner[over]
             place = places[owner]
@@ -200,10 +202,10 @@ class _Field:
         Args:
             far: draw from the whole picture first; else only near the place held.
         """
-        padded = np.pad(self.values, ((self.radius,) * 2, (self.radius,) * 2, (0, 0)), mode="edge")
+        padded = np.pad(self.values, ((self.margin,) * 2, (self.margin,) * 2, (0, 0)), mode="edge")
         width = padded.shape[1]
         flat = padded.reshape(-1, 3)
-        inside = (self.samples[:, 0] + self.radius) * width + self.samples[:, 1] + self.radius
+        inside = (self.samples[:, 0] + self.margin) * width + self.samples[:, 1] + self.margin
         own = (self.rows * width + self.columns)[:, None] + inside
         target, trust = flat[own], self.trust.reshape(-1)[own]
         trust /= trust.sum(axis=1, keepdims=True)
@@ -227,10 +229,10 @@ class _Field:
             better = distance < self.distance[which]
             places[which[better]], self.distance[which[better]] = tried[better], distance[better]
 
-        for stride in (min(4, self.radius), 1):
+        for stride in (min(4, self.margin), 1):
             for down, right in _STEPS:
                 down, right = stride * down, stride * right
-                owner = self.number[self.rows + down + self.radius, self.columns + right + self.radius]
+                owner = self.number[self.rows + down + self.margin, self.columns + right + self.margin]
                 which = np.flatnonzero(owner >= 0)
                 improve(which, places[owner[which]] - np.array([down, right]))
         reach = max(self.valid.shape) if far else 16
@@ -244,7 +246,7 @@ class _Field:
         best = np.full(self.rows.size, np.inf, np.float32)
         come_from = places.copy()
         for down, right in self.samples[np.argsort(np.abs(self.samples).sum(axis=1), kind="stable")]:
-            owner = self.number[self.rows - down + self.radius, self.columns - right + self.radius]
+            owner = self.number[self.rows - down + self.margin, self.columns - right + self.margin]
             over = np.flatnonzero(owner >= 0)
             owner = owner[over]
             better = self.distance[owner] < best[over]
@@ -258,7 +260,7 @@ class _Field:
     @property
     def _inner(self) -> tuple[slice, slice]:
         height, width = self.valid.shape
-        return slice(self.radius, self.radius + height), slice(self.radius, self.radius + width)
+        return slice(self.margin, self.margin + height), slice(self.margin, self.margin + width)
 
 
 def _sources(hole: np.ndarray, radius: int) -> np.ndarray:
@@ -287,7 +289,7 @@ def _pyramid(picture: np.ndarray, hole: np.ndarray, radius: int, budget: int) ->
         quarters = [(slice(row, None, 2), slice(column, None, 2)) for row in (0, 1) for column in (0, 1)]
         # A pixel is known only if all four below it are.
         hole = np.logical_or.reduce([hole[quarter] for quarter in quarters])
-        values = sum(values[quarter] for quarter in quarters) / np.float32(4)
+        values = np.mean([values[quarter] for quarter in quarters], axis=0, dtype=np.float32)
         if np.count_nonzero(_sources(hole, radius)) < _LEAST_SOURCES:
             break
         scales.append((values, hole))

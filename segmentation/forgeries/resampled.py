@@ -12,6 +12,7 @@ Odena, Dumoulin & Olah 2016, "Deconvolution and checkerboard artifacts", doi:10.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _BLOCK = 16
 
 
 class Resampled(FrameSource):
-    """Shrink by 2, 3 or 4, enlarge by a drawn upsampler, perhaps sharpen, and give the noise back that was lost.
+    """Shrink by 2 (half of the time), 3 or 4, enlarge by a drawn upsampler, perhaps sharpen, and give the noise back that was lost.
 
     Everything is drawn anew for each picture. An enlargement by 4 is two by 2, as in decoders. A share of the lost fine
     detail is added back: decoders blur less than interpolation does, and a detector should not learn to see blur.
@@ -39,12 +40,12 @@ class Resampled(FrameSource):
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {
-            "factors": [2, 3, 4],
+            "factors": [2, 2, 3, 4],
             "shrinkers": list(_SHRINKERS),
             "upsamplers": list(UPSAMPLERS),
             "unevenness": [0.02, 0.2],
             "ripple": [0.001, 0.01],
-            "detail": [0.0, 0.6],
+            "detail": [0.0, 0.8],
             "sharpened": 0.5,
             "sharpening": [0.2, 0.8],
             "noise": [0.7, 1.1],
@@ -66,7 +67,7 @@ class Resampled(FrameSource):
         large = small
         for step in (2, 2) if factor == 4 else (factor,):
             large = upsample(large, step, random, unevenness, ripple)
-        detail = padded - resized(small, *padded.shape[:2], "bicubic")
+        detail = padded - resized(small, padded.shape[0], padded.shape[1], "bicubic")
         large = (large + random.uniform(*self.settings["detail"]) * detail)[:height, :width]
 
         if random.random() < self.settings["sharpened"]:
@@ -89,13 +90,11 @@ class Renoised(FrameSource):
     name = "renoised"
 
     def __init__(self) -> None:
-        import skimage
-
         self.settings: dict[str, Any] = {
             "denoisers": list(DENOISERS),
             "noise": [0.5, 1.5],
             "levels": [0.5, 8.0],
-            "scikit-image": skimage.__version__,
+            "scikit-image": version("scikit-image"),
         }
 
     def frame(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -103,7 +102,8 @@ class Renoised(FrameSource):
         values = picture.astype(np.float32)
         level = float(np.clip(np.median(noise_level(values)), *self.settings["levels"]))
         denoise = DENOISERS[str(random.choice(self.settings["denoisers"]))]
-        clean = denoise(values, level, random)
+        # Some denoisers drop a side of one pixel.
+        clean = denoise(values, level, random).reshape(values.shape)
         noise = level * random.uniform(*self.settings["noise"])
         return to_bytes(clean + noise * random.standard_normal(clean.shape, dtype=np.float32))
 
@@ -153,8 +153,8 @@ def _transposed(
     small: np.ndarray, factor: int, random: np.random.Generator, unevenness: float, ripple: float
 ) -> np.ndarray:
     """Zeros put between pixels, then one kernel: a transposed convolution of stride ``factor``."""
-    # Sides of the factor's parity: others move the picture by half a pixel.
-    side = factor + 2 * int(random.integers(0, 2))
+    # Sides of the factor's parity: others move the picture by half a pixel. A side of the factor would make squares.
+    side = factor + 2 * int(random.integers(1, 3))
     line = np.convolve(np.ones(factor), np.ones(side - factor + 1)) / (side - factor + 1)
     kernel = _uneven(np.outer(line, line), unevenness, random)
     for row in range(factor):

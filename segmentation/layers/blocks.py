@@ -87,12 +87,17 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     Args:
         filters, kernel_size: of the convolution; the sides of the kernel are odd.
-        others: those of ``keras.layers.Conv2D`` but for strides, padding, dilation and groups.
+        kwargs: those of ``keras.layers.Conv2D`` but for strides, padding, data format, dilation and groups.
 
     Input shape: (batch, h, w, c), sides unknown or not below half the kernel's. Output shape: (batch, h, w, filters).
     """
 
+    _FIXED = ("strides", "padding", "data_format", "dilation_rate", "groups")
+
     def __init__(self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any) -> None:
+        given = [name for name in self._FIXED if name in kwargs]
+        if given:
+            raise ValueError(f"{', '.join(given)} cannot be chosen. Received: {given[0]}={kwargs[given[0]]!r}")
         super().__init__(filters, kernel_size, padding="valid", **kwargs)
         if any(side % 2 == 0 for side in self.kernel_size):
             raise ValueError(f"sides of the kernel must be odd. Received: kernel_size={kernel_size}")
@@ -104,8 +109,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         return (*input_shape[:3], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        fixed = ("strides", "padding", "data_format", "dilation_rate", "groups")
-        return {name: value for name, value in super().get_config().items() if name not in fixed}
+        return {name: value for name, value in super().get_config().items() if name not in self._FIXED}
 
 
 @keras.saving.register_keras_serializable("segmentation")

@@ -71,12 +71,14 @@ def build_network(width: float = 1.0, precision: str = "float32") -> keras.Model
     x = _conv(x, full, 3, precision, "full")
     x = _conv(keras.layers.ReLU(dtype=precision)(x), 3, 3, precision, "colours", kernel_initializer="zeros")
     painted = keras.layers.Add(dtype="float32", name="painted")([smooth, x])
-    return keras.Model([pictures, holes], Paste(dtype="float32", name="whole")([smooth, painted, holes]), name="network")
+    return keras.Model(
+        [pictures, holes], Paste(dtype="float32", name="whole")([smooth, painted, holes]), name="network"
+    )
 
 
 @keras.saving.register_keras_serializable("segmentation")
 class PullPush(keras.layers.Layer):
-    """A smooth fill: each level of a pyramid is the mean of what is known, and fills what is unknown in the level above.
+    """A smooth fill: each level of a pyramid, the mean of what is known, fills what is unknown in the level above.
 
     Args:
         levels: of the pyramid; a hole's depth in pixels may be up to 2 ** levels.

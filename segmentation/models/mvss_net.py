@@ -31,6 +31,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.1140, 0.5870, 0.2989)
 """Shares of blue, green and red."""
 
+UNUSED_TENSORS = tuple(f"{net}.fc.{part}" for net in ("model", "noise_extractor.model") for part in ("weight", "bias"))
+"""In the authors' state dictionaries, but no variables here: the classifiers of the two ResNet50."""
+
 
 def build(input_size: int | None = None, *, width: float = 1.0, dropout: float = 0.1, chunk: int = 1024) -> keras.Model:
     """Build MVSS-Net with fresh weights.
@@ -82,9 +85,11 @@ def network(x: Any, *, width: float = 1.0, dropout: float = 0.1, chunk: int = 10
 
 
 def torch_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable, str]]:
-    """The state dictionary of the authors' code, see ``torch_names``; ``fc`` of its two ResNets is unused there too.
+    """Which tensor of the authors' state dictionary each variable is.
 
-    Further layouts: ``bayar``, (in, out, side² - 1) for (side² - 1, in, out).
+    Yields:
+        The tensor's name, the variable, and the tensor's layout: those of ``torch_names``, and ``bayar``, (in, out,
+        side² - 1) for (side² - 1, in, out). ``UNUSED_TENSORS`` and ``*.num_batches_tracked`` belong to no variable.
     """
     yield from torch_names(model.layers)
     for layer in model.layers:
@@ -120,10 +125,15 @@ def _edge_branch(stages: list[Any]) -> Any:
 
 
 def _edge_block(x: Any, name: str, last: bool = False) -> Any:
-    """1x1 to one channel, then a residual block; no relu at the end of the last, which gives logits in float32."""
-    x = _convolution(x, 1, 1, f"{name}.conv1")
-    y = batch_norm(_convolution(x, 1, 3, f"{name}.conv2"), f"{name}.bn")
-    y = _convolution(relu(y, f"{name}.relu"), 1, 3, f"{name}.conv3")
+    """1x1 to one channel, then a residual block; no relu at the end of the last, which gives logits in float32.
+
+    What comes in is nowhere negative. With kernels of random sign the one channel would start negative everywhere every
+    other time, and the relu at the end would never learn; so the 1x1 starts as a mean with positive weights.
+    """
+    mean = keras.initializers.RandomUniform(0.0, 2.0 / x.shape[-1])
+    x = keras.layers.Conv2D(1, 1, kernel_initializer=mean, name=f"{name}.conv1")(x)
+    y = batch_norm(keras.layers.Conv2D(1, 3, padding="same", name=f"{name}.conv2")(x), f"{name}.bn")
+    y = keras.layers.Conv2D(1, 3, padding="same", name=f"{name}.conv3")(relu(y, f"{name}.relu"))
     if last:
         return keras.layers.Add(name=f"{name}.add", dtype="float32")([x, y])
     return relu(keras.layers.Add(name=f"{name}.add")([x, y]), f"{name}.relu_end")
@@ -144,7 +154,3 @@ def _dual_attention_head(x: Any, dropout: float, chunk: int) -> Any:
 
 def _normalised(x: Any, filters: int, name: str) -> Any:
     return relu(batch_norm(convolution_3x3(x, filters, f"{name}.0"), f"{name}.1"), f"{name}.2")
-
-
-def _convolution(x: Any, filters: int, size: int, name: str) -> Any:
-    return keras.layers.Conv2D(filters, size, padding="same", name=name)(x)

@@ -19,7 +19,7 @@ from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import photo_splits
 from fakeclf.models import discriminator
 from fakeclf.training.adversarial import AdversarialPair, texture_ratio
-from fakeclf.training.stepwise import falling_rate, random_crops, readable, run_steps
+from fakeclf.training.stepwise import random_crops, readable, run_steps
 from segmentation.forgeries.masks import MaskSource, mask_source
 from segmentation.models import inpainter
 
@@ -79,7 +79,7 @@ def train_inpainter(
 
     Args:
         photos: folder of photographs; its train/ val/ test/ sub-folders if it has them, else split by file, seeded.
-        run_folder: gets ``settings.json``, ``last.weights.h5`` (with the optimisers), ``history.json``, ``model.keras``.
+        run_folder: gets ``settings.json``, ``last.weights.h5`` (optimisers too), ``history.json`` and ``model.keras``.
         steps: optimiser steps of ``batch_size`` crops of ``crop`` pixels; the learning rate falls along a cosine.
         precision: Keras dtype policy; bfloat16 about halves the time on processors that have it.
         adversary: weight of the hinge loss against a patch discriminator that sees the pasted picture and the hole.
@@ -102,9 +102,7 @@ def train_inpainter(
     network = inpainter.build_network(width, precision)
     critic = discriminator.build(4, precision=precision)
     pair = _Filling(network, critic, game="hinge", weight=settings.adversary, error=settings.error)
-    rate = falling_rate(learning_rate, steps)
-    # Little momentum, as is usual where two networks chase each other.
-    pair.compile(*(keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for _ in range(2)))
+    pair.compile(learning_rate, steps)
 
     def draw(step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         random = np.random.default_rng([seed, step])

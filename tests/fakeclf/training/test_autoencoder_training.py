@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakeclf import images
+from fakeclf import bundle, images
+from fakeclf.data.regenerated import photo_splits
 from fakeclf.errors import FakeclfError
 from fakeclf.training.autoencoder_training import train_autoencoder
+from fakeclf.training.stepwise import random_crops
 
 TINY = {"seed": 3, "batch_size": 4, "crop": 16, "width": 32, "precision": "float32", "say": lambda line: None}
 
@@ -33,16 +35,57 @@ def test_it_learns_and_leaves_a_model(photos, tmp_path):
     assert (tmp_path / "run" / "model.keras").is_file()
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(photos, tmp_path):
-    whole = train_autoencoder(photos, tmp_path / "whole", steps=4, measure=(), **TINY)
-    stopped = train_autoencoder(photos, tmp_path / "parts", steps=4, measure=(), minutes=0, **TINY)
+@pytest.mark.parametrize("adversary", [0.0, 1.0])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(photos, tmp_path, adversary):
+    settings = {**TINY, "adversary": adversary, "steps": 4, "measure": ()}
+    whole = train_autoencoder(photos, tmp_path / "whole", **settings)
+    stopped = train_autoencoder(photos, tmp_path / "parts", **settings, minutes=0)
     assert stopped.steps == 1
-    resumed = train_autoencoder(photos, tmp_path / "parts", steps=4, measure=(), **TINY)
+    resumed = train_autoencoder(photos, tmp_path / "parts", **settings)
     assert resumed.steps == 4
     for one, other in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
     with pytest.raises(FakeclfError, match="other settings"):
-        train_autoencoder(photos, tmp_path / "parts", steps=5, measure=(), **TINY)
+        train_autoencoder(photos, tmp_path / "parts", **{**settings, "steps": 5})
+
+
+def test_the_gan_loss_is_the_papers(photos, tmp_path):
+    """Over one step with a rate of nothing: 0.1 times the Euclidean distance, plus log(1 - D) of a fresh D, log 1/2."""
+    still = {**TINY, "learning_rate": 0.0, "steps": 1, "measure": ()}
+    run = train_autoencoder(photos, tmp_path / "run", adversary=1.0, **still)
+    (point,) = run.history
+    random = np.random.default_rng([TINY["seed"], 0])
+    batch = random_crops(photo_splits(photos)["train"], random, TINY["batch_size"], TINY["crop"]).astype("float32")
+    error = (np.asarray(run.model.predict_on_batch(batch)) - batch) / 255
+    distance = np.mean(np.sqrt(np.sum(error**2, axis=(1, 2, 3))))
+    assert point["distance"] == pytest.approx(0.1 * distance, rel=0.05)  # but for the clip of the finished model
+    assert point["loss"] - point["distance"] == pytest.approx(np.log(0.5), abs=0.2)
+    assert point["discriminator"] == pytest.approx(-2 * np.log(0.5), abs=0.3)
+
+
+def test_the_adversary_moves_what_the_distance_alone_would_not(photos, tmp_path):
+    first = train_autoencoder(photos, tmp_path / "first", steps=10, learning_rate=0.003, measure=(), **TINY)
+    bundle.save(
+        first.model,
+        bundle.Card("first", "autoencoder", "small-autoencoder", "fakeclf.models.autoencoder"),
+        tmp_path / "bundle",
+        float16=False,
+    )
+    settings = {**TINY, "start": tmp_path / "bundle", "measure": ("val",)}
+    still = train_autoencoder(photos, tmp_path / "still", steps=1, learning_rate=0.0, adversary=1.0, **settings)
+    for one, other in zip(first.model.get_weights(), still.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    runs = {
+        game: train_autoencoder(
+            photos, tmp_path / game, steps=12, learning_rate=0.003, adversary=1.0, game=game, **settings
+        )
+        for game in ("log", "non-saturating")
+    }
+    assert all(np.isfinite(run.psnr["val"]) and np.isfinite(run.history[-1]["loss"]) for run in runs.values())
+    weights = [run.model.get_weights()[0] for run in runs.values()]
+    assert np.abs(weights[0] - weights[1]).max() > 1e-4
+    with pytest.raises(FakeclfError, match="no small autoencoder of width 16"):
+        train_autoencoder(photos, tmp_path / "other", steps=1, **{**settings, "width": 16})
 
 
 def test_photographs_that_are_all_too_small_are_an_error(tmp_path):

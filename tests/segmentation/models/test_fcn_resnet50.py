@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from segmentation.models import fcn_resnet50
@@ -60,12 +59,12 @@ def enlargement(side: int) -> np.ndarray:
     return np.stack([np.interp(places, np.arange(side), line) for line in np.eye(side)])
 
 
-@pytest.mark.parametrize("size", [(32, 40), (37, 51), (9, 3)])
-def test_pictures_of_any_size(size):
+def test_pictures_of_any_size():
     model = fcn_resnet50.build(width=1 / 16)
-    mask = np.asarray(model(noise(2, *size, 3))["mask"])
-    assert mask.shape == (2, *size, 1) and mask.dtype == "float32"
-    assert np.all((mask >= 0) & (mask <= 1))
+    for size in ((32, 40), (37, 51), (9, 3)):
+        mask = np.asarray(model(noise(2, *size, 3))["mask"])
+        assert mask.shape == (2, *size, 1) and mask.dtype == "float32"
+        assert np.all((mask >= 0) & (mask <= 1))
 
 
 def test_tiles_give_what_the_whole_picture_gives():
@@ -74,20 +73,20 @@ def test_tiles_give_what_the_whole_picture_gives():
     whole = np.asarray(model(picture)["mask"])
     reach = fcn_resnet50.REACH
     left, right = np.asarray(model(picture[:, :, :552])["mask"]), np.asarray(model(picture[:, :, 88:])["mask"])
-    np.testing.assert_allclose(left[:, :, : 552 - reach], whole[:, :, : 552 - reach], atol=1e-6)
-    np.testing.assert_allclose(right[:, :, reach:], whole[:, :, 88 + reach :], atol=1e-6)
+    np.testing.assert_allclose(left[:, :, : 552 - reach], whole[:, :, : 552 - reach], atol=1e-5)
+    np.testing.assert_allclose(right[:, :, reach:], whole[:, :, 88 + reach :], atol=1e-5)
 
 
 def test_it_learns_saves_and_loads(tmp_path):
     keras.utils.set_random_seed(0)
     model = fcn_resnet50.build(width=1 / 16, auxiliary=True)
-    pictures, truth = noise(8, 32, 40, 3) * 0.2, np.zeros((8, 32, 40, 1), "float32")
-    truth[:, :, 16:] = 1
+    pictures, truth = noise(4, 24, 24, 3) * 0.2, np.zeros((4, 24, 24, 1), "float32")
+    truth[:, :, 8:] = 1
     pictures += truth * 150
     losses = {"mask": "binary_crossentropy", "auxiliary": "binary_crossentropy"}
     model.compile(keras.optimizers.Adam(3e-3), losses, jit_compile=False)
     targets = {"mask": truth, "auxiliary": truth}
-    history = model.fit(pictures, targets, batch_size=4, epochs=8, verbose=0).history["mask_loss"]
+    history = model.fit(pictures, targets, batch_size=4, epochs=12, verbose=0).history["mask_loss"]
     assert history[-1] < 0.6 * history[0]
     model.save(tmp_path / "fcn.keras")
     again = keras.saving.load_model(tmp_path / "fcn.keras", compile=False, safe_mode=True)
