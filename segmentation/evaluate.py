@@ -176,7 +176,7 @@ def evaluate(
         problems=run.problems,
         unreadable=run.unreadable,
         failed=run.failed,
-        samples=[drawn[place] for place in sorted(drawn)],
+        samples=[drawn[place] for place in shown if place in drawn],
         seed=seed,
     )
 
@@ -264,8 +264,16 @@ def _evenly(pairs: Sequence[Pair], limit: int | None) -> list[int]:
     return sorted(group[k] for key, group in groups.items() for k in image_protocol.spaced(len(group), numbers[key]))
 
 
-def _to_show(pairs: Sequence[Pair], samples: int) -> set[int]:
-    return set(_evenly(pairs, samples)) if samples > 0 else set()
+def _to_show(pairs: Sequence[Pair], samples: int) -> list[int]:
+    """Places of about so many pairs for the sheets: every generator evenly, then pristine ones, a quarter of all."""
+    forged = [place for place, pair in enumerate(pairs) if pair.mask]
+    pristine = [place for place, pair in enumerate(pairs) if not pair.mask]
+    quarter = min(len(pristine), samples // 4 if forged else samples)
+    shown = []
+    for places, number in ((forged, samples - quarter), (pristine, quarter)):
+        if number > 0:
+            shown += [places[k] for k in _evenly([pairs[place] for place in places], number)]
+    return shown
 
 
 def _sizes_and_codecs(pairs: Sequence[Pair], data: str) -> list[str]:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from fakeclf.errors import FakeclfError
 
 
 @click.command()
 @click.argument("bundle")
 @click.option("--dataset", required=True, metavar="NAME|FOLDER", help="What to measure on; a+b joins several.")
+@click.option(
+    "--codec", metavar="CHANGES", help="Localizers: what pictures go through first, as jpeg:90 or resize:0.5."
+)
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
-@click.option("--threshold", type=click.FloatRange(0, 1), help="On P(FAKE).  [default: the card's]")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="On P(FAKE), of localizers on P(inpainted).  [default: the card's]"
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take only N pictures of the split.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the figures and plots into this folder.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Home of the data sets.")
@@ -21,6 +29,7 @@ import click
 def evaluate(
     bundle: str,
     dataset: str,
+    codec: str | None,
     split: str,
     threshold: float | None,
     limit: int | None,
@@ -29,17 +38,31 @@ def evaluate(
     add_to_card: bool,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLE (a name or a folder) on a data set, under the protocol that is printed with the figures."""
+    """Measure BUNDLE (a name or a folder) on a data set, under the protocol that is printed with the figures.
+
+    A classifier is measured on pictures of FAKE and REAL, a localizer on pairs of picture and mask: a folder that
+    `fakeclf forge` made, or mpdl:FOLDER, pairs:PICTURES,MASKS, npy:FILE.
+    """
+    from fakeclf import bundle as bundles
+    from fakeclf import registry
+
+    kind = registry.kind(bundles.read_card(bundle).kind)
+    if not kind.evaluate:
+        raise FakeclfError(f"{bundle} is of kind {kind.name}; classifiers, ensembles and localizers can be measured")
+    options: dict[str, Any] = {}
+    if codec is not None:
+        if kind.name != "localizer":
+            raise FakeclfError(f"--codec is for localizers; {bundle} is of kind {kind.name}; leave it out")
+        from fakeclf.data import degrade
+
+        options["codec"] = degrade.parse(codec)
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()
-    from fakeclf.evaluate import evaluate as measure
-
-    measured = measure(bundle, dataset, split=split, threshold=threshold, limit=limit, data_dir=data_dir)
+    measure = registry.resolve(kind.evaluate)
+    measured = measure(bundle, dataset, split=split, threshold=threshold, limit=limit, data_dir=data_dir, **options)
     click.echo(json.dumps(measured.to_json(), indent=2) if as_json else measured.to_table())
     if add_to_card:
-        from fakeclf import bundle as bundles
-
         bundles.add_result(bundle, measured.to_json())
     if out is not None:
         measured.save(out)

@@ -15,6 +15,7 @@ from fakeclf import config, registry
 from fakeclf.atomic import replace_file
 from fakeclf.cli import quiet
 from fakeclf.config import Recipe
+from fakeclf.errors import FakeclfError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ _WHAT = (
     click.option(
         "--dataset",
         metavar="NAME|FOLDER",
-        help="A data set's name, a folder that holds FAKE/ and REAL/, or several of them: a+b.",
+        help="A data set's name, a folder that holds FAKE/ and REAL/, for localizers pairs of picture and mask; a+b joins.",
     ),
     click.option("--recipe", metavar="NAME|FILE", help="Default: the recipe named like the data set, if there is one."),
     click.option(
@@ -154,10 +155,14 @@ def tune(
     """Search the recipe's space of settings with hyperopt; the same command goes on where it stopped."""
     chosen = choose_recipe(dataset, model, recipe, settings, epochs)
     quiet.load_tensorflow()
-    from fakeclf.data import datasets
     from fakeclf.training import tuning
 
-    loaded = datasets.load(chosen.dataset, validation=chosen.validation, seed=chosen.seed, data_dir=data_dir)
+    kind = registry.kind(registry.model(chosen.model).kind)
+    if not kind.feed:
+        raise FakeclfError(f"{chosen.model} is of kind {kind.name}; classifiers and localizers can be tuned")
+    loaded = registry.resolve(kind.load)(
+        chosen.dataset, validation=chosen.validation, seed=chosen.seed, data_dir=data_dir
+    )
     run = runs / (name or f"tune-{chosen.model}-{loaded.name}")
     if not resume:
         (run / "trials.jsonl").unlink(missing_ok=True)

@@ -52,10 +52,10 @@ class AdversarialPair(keras.Model):
         self.generator, self.discriminator = generator, discriminator
         self.game, self.weight = game, weight
 
-    def compile(self, learning_rate: float, steps: int) -> None:
-        """Set and build both optimisers: Adam, rates falling over ``steps``, the discriminator's ``FASTER`` times."""
+    def compile(self, learning_rate: float, steps: int, faster: float = FASTER) -> None:
+        """Set and build both optimisers: Adam, rates falling over ``steps``, the discriminator's ``faster`` times."""
         # Little momentum, as is usual where two networks chase each other.
-        rates = (falling_rate(learning_rate * factor, steps) for factor in (1.0, FASTER))
+        rates = (falling_rate(learning_rate * factor, steps) for factor in (1.0, faster))
         own, other = (keras.optimizers.Adam(rate, beta_1=0.5, clipnorm=1.0) for rate in rates)
         super().compile(optimizer=own, jit_compile=False)
         self.discriminator_optimizer = other

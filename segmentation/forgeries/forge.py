@@ -8,43 +8,29 @@ work nor the number of processes changes a byte.
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fakeclf import __version__, bundle
-from fakeclf.atomic import replace_file
+from fakeclf import bundle
 from fakeclf.data.progress import Progress
-from fakeclf.data.regenerated import MANIFEST, SMALLEST, photo_splits, read_manifest
+from fakeclf.data.regenerated import SMALLEST, photo_splits
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import closest
 from segmentation.forgeries import names
-from segmentation.forgeries.inpainters import Source, source_names
+from segmentation.forgeries.inpainters import source_names
+from segmentation.forgeries.manifest import Manifest, Row
 from segmentation.forgeries.pairs import Done, Forger, Photograph, Plan, Task
 
 VARIANTS = ("original", "mask", "inpainted", "realfake")
 """What is written unless something else is asked for."""
-
-SAVE_EVERY_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """A generator: pairs in the folder, their mean mask area (share of the picture), seconds of work this time."""
-
-    pairs: int
-    area: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,8 @@ def forge(
     splits = photo_splits(photos, seed=seed)
     forger = Forger(plan)
     opened = _by_generator(forger, sources)
-    manifest = _Manifest(plan, photos, per_photo, {name: (text, forger.source(text)) for name, text in opened.items()})
+    used = {name: (text, forger.source(text)) for name, text in opened.items()}
+    manifest = Manifest(plan, photos, per_photo, used, forger.autoencoder)
     photographs = _photographs(photos, splits, manifest)
     tasks, finished = _tasks(photographs, opened, per_photo, manifest, forger)
     manifest.write()
@@ -178,7 +165,7 @@ def _by_generator(forger: Forger, sources: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _photographs(photos: Path, splits: dict[str, list[Path]], manifest: _Manifest) -> list[Photograph]:
+def _photographs(photos: Path, splits: dict[str, list[Path]], manifest: Manifest) -> list[Photograph]:
     """Every photograph with its part and an ID: its path below the part, with a hash if that is shared or long."""
     given = (photos / "train").is_dir()
     found: list[tuple[Path, str, str, str]] = []
@@ -199,7 +186,7 @@ def _photographs(photos: Path, splits: dict[str, list[Path]], manifest: _Manifes
 
 
 def _tasks(
-    photographs: list[Photograph], opened: dict[str, str], per_photo: int, manifest: _Manifest, forger: Forger
+    photographs: list[Photograph], opened: dict[str, str], per_photo: int, manifest: Manifest, forger: Forger
 ) -> tuple[list[Task], int]:
     """What is still to be made, and how many pairs are finished."""
     tasks, finished = [], 0
@@ -255,98 +242,3 @@ def _do(task: Task) -> Done:
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Manifest:
-    """OUT/manifest.json: settings, generators, and a record of every pair.
-
-    Raises:
-        FakeclfError: the folder holds something else, or was made with other settings.
-    """
-
-    def __init__(self, plan: Plan, photos: Path, per_photo: int, generators: dict[str, tuple[str, Source]]) -> None:
-        self.plan, self._written = plan, time.monotonic()
-        self.settings = {
-            "photos": str(photos.resolve()),
-            "masks": plan.masks if isinstance(plan.masks, str) else list(plan.masks),
-            "area": list(plan.area),
-            "per_photo": per_photo,
-            "size": plan.size,
-            "variants": list(plan.variants),
-            "autoencoder": plan.autoencoder,
-            "format": plan.format,
-            "seed": plan.seed,
-        }
-        before = read_manifest(plan.out)
-        if "settings" not in before and plan.out.is_dir() and any(plan.out.iterdir()):
-            raise FakeclfError(f"{plan.out} holds something else; choose a new folder")
-        self._same("", before.get("settings", self.settings), self.settings)
-        self.generators = dict(before.get("generators", {}))
-        for name, (text, source) in generators.items():
-            about: dict[str, Any] = {
-                "source": text,
-                "whole_frame": source.whole_frame,
-                "settings": _as_json(source.settings),
-            }
-            known = self.generators.get(name, about)
-            self._same(f"{name}'s ", known["settings"], about["settings"])
-            self._same(f"{name}'s ", known, about)
-            self.generators[name] = about
-        self.records: dict[tuple[str, str, int], dict[str, Any]] = {}
-        self.add(before.get("pairs", []))
-        self.parts = {record["photo"]: record["split"] for record in self.records.values()}
-
-    def _same(self, where: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-        for key, value in now.items():
-            if before.get(key) != value:
-                raise FakeclfError(
-                    f"{self.plan.out} was made with {where}{key} {before.get(key)!r}, not {value!r}; "
-                    "use the same settings to go on with it, or another folder"
-                )
-
-    def add(self, records: Iterable[dict[str, Any]]) -> None:
-        for record in records:
-            self.records[record["photo"], record["generator"], record["number"]] = record
-
-    def has(self, photo: Photograph, generator: str, number: int) -> bool:
-        """Whether a pair is finished; one whose files have gone since is not."""
-        record = self.records.get((photo.name, generator, number))
-        if record is None:
-            return False
-        paths = (self.plan.path(photo.part, generator, record["id"], variant) for variant in self.plan.variants)
-        if all(path.is_file() for path in paths):
-            return True
-        del self.records[photo.name, generator, number]
-        return False
-
-    def rows(self, seconds: Mapping[str, float]) -> dict[str, Row]:
-        areas: dict[str, list[float]] = defaultdict(list)
-        for record in self.records.values():
-            areas[record["generator"]].append(record["area"])
-        return {
-            name: Row(len(areas[name]), sum(areas[name]) / max(1, len(areas[name])), seconds.get(name, 0.0))
-            for name in self.generators
-        }
-
-    def write_now_and_then(self, skipped: Iterable[str]) -> None:
-        if time.monotonic() - self._written > SAVE_EVERY_SECONDS:
-            self.write(skipped)
-
-    def write(self, skipped: Iterable[str] = (), complete: bool = False) -> None:
-        order = sorted(self.records.values(), key=lambda r: (r["split"], r["generator"], r["photo"], r["number"]))
-        content = {
-            "version": __version__,
-            "settings": self.settings,
-            "complete": complete,
-            "generators": dict(sorted(self.generators.items())),
-            "skipped": sorted(skipped),
-            "pairs": order,
-        }
-        with replace_file(self.plan.out / MANIFEST) as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        self._written = time.monotonic()
-
-
-def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
-    """As they come back from the file: tuples as lists, keys as text."""
-    return json.loads(json.dumps(settings))

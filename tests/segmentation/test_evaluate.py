@@ -304,6 +304,7 @@ def test_sheets_show_each_generator_and_pristine_pictures(pairs: list[Pair], tmp
     assert len(captions) == 8
     for name in ("telea, IoU", "migan, IoU", "lama, IoU", "pristine, positive area"):
         assert sum(caption.startswith(name) for caption in captions) == 2
+    assert all(caption.startswith("pristine") for caption in captions[6:])
     first = next(sample for sample in found.samples if sample.caption.startswith("telea"))
     np.testing.assert_array_equal(first.picture, images.read(next(p.image for p in pairs if p.generator == "telea")))
     np.testing.assert_array_equal(first.mask, first.picture[..., 0].astype(np.float32) / 255)

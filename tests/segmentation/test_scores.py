@@ -146,6 +146,7 @@ def test_pristine_pictures_give_the_area_and_the_picture_auc() -> None:
     scores = [one.score for one in (*forged, *pristine)]
     assert result.all.image["auc"] == pytest.approx(oracle.roc_auc_score(truth, scores))
     assert result.all.image["ap"] == pytest.approx(oracle.average_precision_score(truth, scores))
+    assert result.all.image["eer"] == image_metrics.eer(1 - np.array(truth), 1 - np.array(scores)) > 0
     low, high = result.all.image["auc_interval"]
     assert low < result.all.image["auc"] < high
     assert result.rows["telea"].image["auc"] > result.rows["lama"].image["auc"]

@@ -50,30 +50,39 @@ class Dyed(AdversarialPair):
         return 0.0 * keras.ops.mean(made)
 
 
-def pair(game: str) -> AdversarialPair:
+def pair(game: str, faster: float) -> AdversarialPair:
+    """A generator that knows one colour, black at the start."""
     keras.utils.set_random_seed(0)
     pictures = keras.Input((None, None, 3))
-    grey = keras.layers.Conv2D(3, 1, kernel_initializer="zeros", name="colours")(pictures)
-    made = Dyed(keras.Model(pictures, grey), discriminator.build(width=4, depth=2), game=game)
-    made.compile(0.02, 60)
+    colour = keras.layers.Conv2D(3, 1, kernel_initializer="zeros", name="colour")(pictures)
+    made = Dyed(keras.Model(pictures, colour), discriminator.build(width=4, depth=2), game=game)
+    made.compile(0.02, 40, faster=faster)
     return made
+
+
+def colour_after(trained: AdversarialPair) -> np.ndarray:
+    random, nothing = np.random.default_rng(2), np.zeros((4, 8, 8, 3), "float32")
+    for _ in range(40):
+        real = np.ones((4, 8, 8, 1)) * random.normal((0.9, 0.6, 0.1), 0.1, (4, 1, 1, 3))
+        figures = trained.train_on_batch(nothing, real.astype("float32"), return_dict=True)
+    assert set(figures) == {"loss", "distance", "discriminator", "told_apart"}
+    return np.asarray(trained.generator.get_layer("colour").bias)
 
 
 @pytest.mark.parametrize("game", ["log", "non-saturating", "hinge"])
 def test_the_adversary_alone_leads_the_generator_to_the_real_colour(game):
-    trained, random = pair(game), np.random.default_rng(2)
-    for _ in range(60):
-        noise = random.normal(size=(4, 8, 8, 3)).astype("float32")
-        real = random.normal((0.9, 0.6, 0.1), 0.02, (4, 8, 8, 3)).astype("float32")
-        figures = trained.train_on_batch(noise, real, return_dict=True)
-    assert set(figures) == {"loss", "distance", "discriminator", "told_apart"}
-    colour = np.asarray(trained.generator.get_layer("colours").bias)
-    assert colour[0] > 0.4 and colour[0] > colour[2]  # black at the start
+    red, green, blue = colour_after(pair(game, faster=0.1))
+    assert red > 0.5 and red > green + 0.1 and red > blue + 0.2
+
+
+def test_the_papers_game_stands_still_where_the_discriminator_wins_and_the_other_does_not():
+    log, other = (colour_after(pair(game, faster=2.0))[0] for game in ("log", "non-saturating"))
+    assert log < 0.5 * other
 
 
 def test_what_it_cannot_play():
     with pytest.raises(FakeclfError, match="log, non-saturating, hinge"):
-        pair("chess")
+        pair("chess", 1.0)
 
 
 def test_texture_is_local_variance_where_it_counts():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fakeclf import images
+from fakeclf.data.regenerated import photo_splits
 from fakeclf.errors import FakeclfError
 from segmentation.forgeries import forge as forging
 from segmentation.forgeries import names, pairs
@@ -110,6 +111,7 @@ def test_pairs_and_what_is_kept_of_them(run: Callable[..., Forged], photos: Path
             assert np.all(np.isin(pixels["inpainted"][mask > 0], (200, 201)))
     assert all(len(parts) == 1 for parts in by_photo.values()) and len(by_photo) == 8
     assert {part for parts in by_photo.values() for part in parts} == {"train", "val", "test"}
+    assert len({record["sha256"]["mask"] for record in kept["pairs"]}) == 32
     areas = [record["area"] for record in kept["pairs"] if record["generator"] == "flat-200"]
     assert made.generators["flat-200"].area == pytest.approx(np.mean(areas))
 
@@ -139,7 +141,8 @@ def test_neither_order_nor_company_changes_a_byte(run: Callable[..., Forged], tm
     alone = {name: data for name, data in files(tmp_path / "b").items() if name != "manifest.json"}
     assert alone.items() <= files(tmp_path / "a").items()
     run("d", sources=["whole:5"], seed=1)
-    assert files(tmp_path / "b") != files(tmp_path / "d")
+    masks = [{path.name: path.read_bytes() for path in (tmp_path / out).rglob("*.mask.png")} for out in ("b", "d")]
+    assert masks[0].keys() == masks[1].keys() and not masks[0].items() & masks[1].items()
 
 
 def test_several_processes_do_the_same(run: Callable[..., Forged], photos: Path, tmp_path: Path) -> None:
@@ -178,16 +181,19 @@ def test_pairs_that_the_manifest_missed_are_found_by_their_files(
 
 
 def test_more_sources_and_photographs_can_be_added(run: Callable[..., Forged], photos: Path) -> None:
-    first = manifest(run().folder)
+    seed = 3
+    first = manifest(run(seed=seed).folder)
     random = np.random.default_rng(1)
     for index in range(20):
         images.save(photos / f"new{index}.png", random.integers(0, 256, (40, 40, 3), np.uint8))
-    made = run(sources=["whole:5"])
+    made = run(sources=["whole:5"], seed=seed)
     assert {name: row.pairs for name, row in made.generators.items()} == {"flat-200": 8, "whole-5": 28}
     parts: dict[str, set[str]] = {}
     for record in manifest(made.folder)["pairs"]:
         parts.setdefault(record["photo"], set()).add(record["split"])
-    # A photograph stays in its part, though a split of all 28 would have put some elsewhere.
+    # A photograph stays in its part, though a split of all 28 puts some elsewhere.
+    anew = {path.name: part for part, paths in photo_splits(photos, seed=seed).items() for path in paths}
+    assert any(anew[record["photo"]] != record["split"] for record in first["pairs"])
     assert all(len(found) == 1 for found in parts.values())
     assert all(parts[record["photo"]] == {record["split"]} for record in first["pairs"])
 

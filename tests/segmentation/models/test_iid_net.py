@@ -110,7 +110,7 @@ def test_without_any_one_branch_it_does_not(golden):
         branches[name] = (model.get_layer(name).gamma, slice(None))
     assert difference(run(), expected["case0/logits"]) < 1e-5
     for name, (weight, part) in branches.items():
-        before = np.array(weight)
+        before = np.asarray(weight).copy()
         without = before.copy()
         without[(slice(None), slice(None), part) if without.ndim == 4 else part] = 0
         weight.assign(without)
@@ -221,7 +221,8 @@ def trained(bayar: str, strategy: tf.distribute.Strategy | None) -> tuple[keras.
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
-        model.compile(keras.optimizers.SGD(0.01), {"mask": "binary_crossentropy"}, jit_compile=False)
+        # Eagerly: for one step, tracing costs more than it saves.
+        model.compile(keras.optimizers.SGD(1.0), {"mask": "binary_crossentropy"}, run_eagerly=True)
     model.fit(pictures, {"mask": masks}, batch_size=4, shuffle=False, verbose=0)
     return model, np.asarray(model(pictures[:1], training=False)["mask"])
 
@@ -229,15 +230,19 @@ def trained(bayar: str, strategy: tf.distribute.Strategy | None) -> tuple[keras.
 @pytest.mark.parametrize("bayar", ["all", "published"])
 def test_one_device_and_two_give_the_same_network(bayar):
     constraint = iid_net.bayar_constraint if bayar == "all" else iid_net.published_constraint
-    start = iid_net.build(32, width=0.125, genotype=PLAIN, bayar=bayar)
+    keras.utils.set_random_seed(0)
+    start = np.asarray(iid_net.build(32, width=0.125, genotype=PLAIN, bayar=bayar).get_layer("bayar_conv").kernel)
     one, mask = trained(bayar, None)
-    two, other_mask = trained(bayar, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-    kernels = [np.array(model.get_layer("bayar_conv").kernel) for model in (one, two)]
-    assert np.abs(kernels[0]).max() < 10
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    two, other_mask = trained(bayar, strategy)
+    kernels = [np.asarray(model.get_layer("bayar_conv").kernel) for model in (one, two)]
+    # Kernels written back enlarged would be thousands; a step moves them, but not far.
+    assert 1e-3 < np.abs(kernels[0] - start).max() < 1
     effective = [np.asarray(constraint(kernel)) for kernel in kernels]
-    np.testing.assert_allclose(effective[0], effective[1], rtol=1e-3, atol=1e-3 * np.abs(effective[0]).max())
-    print([np.abs(a - b).max() for a, b in (kernels, effective, (mask, other_mask))], np.ptp(mask))
-    np.testing.assert_allclose(mask, other_mask, atol=1e-3)
+    np.testing.assert_allclose(effective[0], effective[1], atol=1e-5 * np.abs(effective[0]).max())
+    # A flat mask would agree whatever the weights are; this one spreads over 100 times the tolerance.
+    assert np.ptp(mask) > 1e-2
+    np.testing.assert_allclose(mask, other_mask, atol=1e-4)
     for weight, other in zip(one.weights, two.weights, strict=True):
-        np.testing.assert_allclose(weight, other, rtol=1e-2, atol=1e-3, err_msg=weight.path)
-    assert start.count_params() == one.count_params()
+        np.testing.assert_allclose(weight, other, rtol=1e-3, atol=1e-4, err_msg=weight.path)

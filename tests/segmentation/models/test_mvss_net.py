@@ -35,9 +35,10 @@ def fill(model: keras.Model) -> None:
             value = np.full(shape, 2.0)
         else:
             value = random.standard_normal(shape)
+            # The edge branch ends in relus on one channel, which weights of both signs would close.
+            value = np.abs(value) if name.startswith("erb_") else value
             if layout == "conv":
                 value *= np.sqrt(2 / np.prod(shape[1:]))
-                value = np.abs(value) if name.startswith("erb_") and "conv1" in name else value
             elif name.endswith("bn3.weight"):
                 value = 0.3 + 0.03 * value
             else:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fakeclf.errors import FakeclfError
+from segmentation.models import trace_net
+
+
+def shown(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(40, 200, (1, 64, 64, 3)).astype("float32")
+
+
+def test_it_does_not_see_brightness() -> None:
+    model = trace_net.build(width=0.25)
+    first, second = (np.asarray(model(shown() + lift)["mask"]) for lift in (0.0, 30.0))
+    np.testing.assert_allclose(first, second, atol=2e-3)
+    seeing = trace_net.build(width=0.25, front="both")
+    assert np.abs(np.asarray(seeing(shown())["mask"]) - np.asarray(seeing(shown() + 30)["mask"])).max() > 2e-3
+
+
+@pytest.mark.parametrize("settings", [{"front": "picture"}, {"grid": False}, {"contrast": False}])
+def test_parts_can_be_left_out(settings: dict) -> None:
+    assert trace_net.build(width=0.25, **settings)(shown())["mask"].shape == (1, 64, 64, 1)
+
+
+def test_contrast_is_the_distance_from_the_mean_in_deviations() -> None:
+    x = np.random.default_rng(0).normal(3, 2, (2, 6, 6, 4)).astype("float32")
+    made = np.asarray(trace_net.Contrast()(x))
+    np.testing.assert_array_equal(made[..., :4], x)
+    expected = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-3)
+    np.testing.assert_allclose(made[..., 4:], expected, atol=1e-4)
+
+
+def test_an_unknown_front_is_refused() -> None:
+    with pytest.raises(FakeclfError, match="noise, both, picture"):
+        trace_net.build(front="nose")
