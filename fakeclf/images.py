@@ -118,15 +118,19 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return _encoded(_as_picture(pixels), "PNG")
 
 
-def encode_webp(pixels: np.ndarray, quality: int = 80) -> bytes:
-    """Lossy WebP bytes of uint8 RGB (h, w, 3) or grey (h, w), at most 16,383 pixels a side.
+def encode_webp(pixels: np.ndarray, quality: int = 80, lossless: bool = False) -> bytes:
+    """WebP bytes of uint8 RGB (h, w, 3) or grey (h, w), at most 16,383 pixels a side.
+
+    Args:
+        quality: 1 to 100; without loss, the effort that goes into a small file.
+        lossless: :func:`read` gives back the very same values.
 
     Raises:
         FakeclfError: quality outside 1 to 100, or a picture too large for the format.
     """
     picture = _as_picture(pixels)
     _fits("WebP", picture, 16_383)
-    return _encoded(picture, "WEBP", quality=_quality(quality))
+    return _encoded(picture, "WEBP", quality=_quality(quality), lossless=lossless)
 
 
 def save(path: str | Path, pixels: np.ndarray, **options: Any) -> None:

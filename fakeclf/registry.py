@@ -32,6 +32,8 @@ class ModelSpec:
         reference: the paper or report it comes from.
         args: fixed builder arguments (one builder can serve several names).
         loss: of localizers, by name, unless a recipe says otherwise; see ``segmentation.losses``.
+        importer: ``"module:function"`` that fills the model with published weights, called as ``importer(name, files,
+            settings)``; "" where there is none. See ``fakeclf.weights_import``.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelSpec:
     reference: str
     args: dict[str, Any] = field(default_factory=dict)
     loss: str = ""
+    importer: str = ""
 
     def build(self, input_size: int | None = None, **args: Any) -> Any:
         """Build the model at ``input_size`` pixels (default: the spec's own).
@@ -97,8 +100,12 @@ def _backbone(name: str, builder: str, size: int, least: int, reference: str, **
     return ModelSpec(name, "classifier", f"fakeclf.models.{builder}:build", size, least, reference, args)
 
 
-def _localizer(name: str, builder: str, size: int, least: int, loss: str, reference: str) -> ModelSpec:
-    return ModelSpec(name, "localizer", f"segmentation.models.{builder}:build", size, least, reference, loss=loss)
+def _localizer(
+    name: str, builder: str, size: int, least: int, loss: str, reference: str, importer: str = ""
+) -> ModelSpec:
+    target = f"segmentation.models.{builder}:build"
+    importer = importer and f"segmentation.import_localizers:{importer}"
+    return ModelSpec(name, "localizer", target, size, least, reference, loss=loss, importer=importer)
 
 
 _REPORT = "Inpainting Image Detection (report, 2023)"
@@ -123,13 +130,13 @@ _MODELS = {
             "small-autoencoder", "autoencoder", "fakeclf.models.small_autoencoder:build", 128, 32, "this project"
         ),
         ModelSpec("inpainter", "inpainter", "segmentation.models.inpainter:build", 128, 32, "this project"),
-        _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net"),
-        _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023"),
+        _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net", "import_torch"),
+        _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023", "import_torch"),
         _localizer("irl-net", "irl_net", 256, 32, "focal_dice", "Daryani et al. 2023, IRL-Net"),
-        _localizer("fcn-resnet50", "fcn_resnet50", 512, 32, "focal_alpha", "Long et al. 2015, arXiv:1411.4038"),
+        _localizer("fcn-resnet50", "fcn_resnet50", 512, 32, "focal_alpha", "Long et al. 2015, arXiv:1411.4038", "import_fcn"),
         _localizer("hp-fcn", "hp_fcn", 256, 32, "focal", "Li & Huang 2019, HP-FCN (LDICN)"),
-        _localizer("mantra-net", "mantra_net", 256, 32, "bce", "Wu et al. 2019, ManTra-Net"),
-        _localizer("mvss-net", "mvss_net", 512, 32, "mvss", "Dong et al. 2021, MVSS-Net, arXiv:2104.06832"),
+        _localizer("mantra-net", "mantra_net", 256, 32, "bce", "Wu et al. 2019, ManTra-Net", "import_mantra"),
+        _localizer("mvss-net", "mvss_net", 512, 32, "mvss", "Dong et al. 2021, MVSS-Net, arXiv:2104.06832", "import_torch"),
         _localizer("trace-net", "trace_net", 192, 32, "bce_dice", "this project"),
     )
 }

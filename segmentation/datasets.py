@@ -18,7 +18,7 @@ Reference: the 2023 names are those of Adler et al. 2023, which re-implements NI
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -162,42 +162,44 @@ def _plain(folder: str, variant: str) -> list[tuple[Pair, str]]:
 
 def _records(folder: str, variant: str) -> list[tuple[Pair, str]]:
     """Forged pairs, and each original once as a pristine picture."""
-    root, known = _folder(folder), _manifest(folder)
-    wanted = [variant] if variant != "auto" else ["realfake", "fakefake", "inpainted"]
     if variant != "auto" and variant not in VARIANTS:
         raise FakeclfError(f"there is no variant {variant!r} of a record; {closest(variant, VARIANTS)}")
-    found, pristine = [], {}
-    for name, files in sorted(find_records(root).items()):
+    wanted = [variant] if variant != "auto" else ["realfake", "fakefake", "inpainted"]
+    root = _folder(folder)
+    found: list[tuple[Pair, str]] = []
+    pristine: dict[tuple[str, str], Pair] = {}
+    for name, files, source, generator in _described(root):
         shown = next((files[kind] for kind in wanted if kind in files), None)
-        about = known.get(name, {})
-        source = about.get("photo", Path(name).name)
-        original = files.get("original")
+        original = str(files["original"]) if "original" in files else None
         if shown is not None and "mask" in files:
-            where = shown.parent.relative_to(root).parts
-            generator = about.get("generator") or next(
-                (part for part in reversed(where) if part not in PART_OF), root.name
-            )
-            pair = Pair(str(shown), str(files["mask"]), original and str(original), source, generator)
-            found.append((pair, _part(shown, root)))
+            found.append((Pair(str(shown), str(files["mask"]), original, source, generator), _part(shown, root)))
         if original is not None:
-            pristine.setdefault((source, _part(original, root)), Pair(str(original), None, None, source))
+            pristine.setdefault((source, _part(root / name, root)), Pair(original, None, None, source))
     return [*found, *((pair, part) for (_, part), pair in pristine.items())]
 
 
 def _universal(folder: str, variant: str) -> list[tuple[Pair, str]]:
-    root, known = _folder(folder), _manifest(folder)
+    """Whole frames and their originals; no masks are needed."""
+    root = _folder(folder)
     found = []
-    for name, files in sorted(find_records(root).items()):
+    for name, files, source, generator in _described(root):
         if "original" in files and "inpainted" in files:
-            about = known.get(name, {})
-            where = files["inpainted"].parent.relative_to(root).parts
-            generator = about.get("generator") or next(
-                (part for part in reversed(where) if part not in PART_OF), root.name
-            )
-            source = about.get("photo", Path(name).name)
-            pair = Pair(str(files["inpainted"]), None, str(files["original"]), source, generator, drawn=True)
-            found.append((pair, _part(files["inpainted"], root)))
+            frame, original = str(files["inpainted"]), str(files["original"])
+            found.append((Pair(frame, None, original, source, generator, drawn=True), _part(root / name, root)))
     return found
+
+
+def _described(root: Path) -> Iterator[tuple[str, dict[str, Path], str, str]]:
+    """Each record of a folder: its name, files by variant, photograph and generator.
+
+    The last two come from the manifest, where there is one; else from the name and the innermost folder that is no part.
+    """
+    known = _manifest(root)
+    for name, files in sorted(find_records(root).items()):
+        *above, identity = name.split("/")
+        about = known.get(name, {})
+        generator = next((part for part in reversed(above) if part not in PART_OF), root.name)
+        yield name, files, about.get("photo", identity), about.get("generator", generator)
 
 
 def _two_folders(text: str, variant: str) -> list[tuple[Pair, str]]:
@@ -245,7 +247,8 @@ def _split(name: str, found: Sequence[tuple[Pair, str]], validation: float, seed
         parts["validation"] = [pair for pair in parts["train"] if pair.source in held]
         parts["train"] = [pair for pair in parts["train"] if pair.source not in held]
         said.append(f"validation: {validation:.0%} of train photographs, seed {seed}")
-    return PairSet(name, *(tuple(parts[part]) for part in ("train", "validation", "test")), note=", ".join(said))
+    train, held_out, test = (tuple(parts[part]) for part in ("train", "validation", "test"))
+    return PairSet(name, train, held_out, test, note=", ".join(said))
 
 
 def _part(path: Path, root: Path) -> str:
@@ -266,15 +269,15 @@ def _folder(text: str) -> Path:
     return path
 
 
-def _manifest(folder: str) -> dict[str, dict[str, Any]]:
-    """What the manifest of a forged folder says of each record; empty where there is none."""
-    path = Path(folder).expanduser() / "manifest.json"
+def _manifest(root: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest of a forged folder says of each record, by name; empty where there is none."""
+    path = root / "manifest.json"
     if not path.is_file():
         return {}
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8")).get("pairs", [])
-        return {pair["id"]: pair for pair in pairs}
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+        return {f"{pair['split']}/{pair['generator']}/{pair['id']}": pair for pair in pairs}
+    except (ValueError, KeyError, TypeError) as error:
         raise FakeclfError(f"{path} is no manifest of forged pairs ({error}); forge them again") from error
 
 

@@ -32,7 +32,7 @@ _WHAT = (
     click.option(
         "--dataset",
         metavar="NAME|FOLDER",
-        help="A data set's name, a folder that holds FAKE/ and REAL/, for localizers pairs of picture and mask; a+b joins.",
+        help="A data set's name, a folder of FAKE/ and REAL/ or of pairs of picture and mask, or several: a+b.",
     ),
     click.option("--recipe", metavar="NAME|FILE", help="Default: the recipe named like the data set, if there is one."),
     click.option(

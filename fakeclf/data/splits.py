@@ -18,6 +18,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from fakeclf.atomic import replace_file
 from fakeclf.data.datasets import LABELS, Dataset, Example
@@ -89,7 +90,17 @@ def assemble(
     )
 
 
-def hold_out(examples: Iterable[Example], share: float, seed: int) -> set[str]:
+class Sourced(Protocol):
+    """What can be split: it has a label, and a source that all of its kin share."""
+
+    @property
+    def label(self) -> int: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+def hold_out(examples: Iterable[Sourced], share: float, seed: int) -> set[str]:
     """Names of ``share`` of the sources, at least one and never all of each kind (FAKE only, REAL only, both)."""
     labels: dict[str, int] = defaultdict(int)
     for example in examples:

@@ -116,7 +116,7 @@ class BayarConv2D(keras.layers.Layer):
         return ops.conv(x, kernel, padding=self.padding)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        shape = (self.kernel_size, self.kernel_size, 0, self.filters)
         return _conv_shape(input_shape, shape, self.padding)
 
     def get_config(self) -> dict[str, Any]:

@@ -13,7 +13,15 @@ import keras
 from fakeclf.models.layers import CropLike
 from segmentation.layers.resize import ResizeBy
 from segmentation.models.frame import channels, localizer, picture_input
-from segmentation.models.resnet import batch_norm, convolution, convolution_3x3, relu, resnet50_stages, torch_names
+from segmentation.models.resnet import (
+    batch_norm,
+    convolution,
+    convolution_3x3,
+    layer_name,
+    relu,
+    resnet50_stages,
+    torch_names,
+)
 
 STRIDE = 8
 REACH = 232
@@ -70,6 +78,6 @@ def torch_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable, str
 def _head(x: Any, filters: int, dropout: float, name: str) -> Any:
     x = convolution_3x3(x, filters, f"{name}.0")
     x = relu(batch_norm(x, f"{name}.1"), f"{name}.2")
-    x = keras.layers.Dropout(dropout, name=f"{name}.3")(x)
+    x = keras.layers.Dropout(dropout, name=layer_name(f"{name}.3"))(x)
     x = convolution(x, 1, 1, f"{name}.4", bias=True)
-    return ResizeBy(STRIDE, name=f"{name}.resize", dtype="float32")(x)
+    return ResizeBy(STRIDE, name=layer_name(f"{name}.resize"), dtype="float32")(x)

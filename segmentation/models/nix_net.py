@@ -25,7 +25,7 @@ from fakeclf.registry import closest
 from segmentation.layers.filters import SRM_THREE, pad_symmetric
 from segmentation.layers.resize import ResizeBy
 from segmentation.models.frame import channels, localizer, picture_input
-from segmentation.models.resnet import batch_norm, convolution, convolution_3x3, relu, torch_names
+from segmentation.models.resnet import batch_norm, convolution, convolution_3x3, layer_name, relu, torch_names
 
 STRIDE = 8
 REACH = 48
@@ -131,7 +131,7 @@ def network(
     for index, filters in enumerate(SIZES[size]):
         name = f"conv_{index + 1}"
         at_scale = [maps[index] for maps in streams]
-        x = keras.layers.Concatenate(name=f"{name}.join")(at_scale) if len(at_scale) > 1 else at_scale[0]
+        x = keras.layers.Concatenate(name=layer_name(f"{name}.join"))(at_scale) if len(at_scale) > 1 else at_scale[0]
         joined.append(_conv_block(x, channels(filters, width), name))
     if fusion_3:
         joined = _exchange(joined, "fusion_3")
@@ -140,15 +140,15 @@ def network(
     to_two, to_one, last = (three, three, two) if size == "85M" else (two, one, one)
     quarter = _up(quarter, last, "upsample_1")
     eighth = _up(_up(eighth, to_two, "upsample_2.0"), to_one, "upsample_2.1")
-    x = keras.layers.Concatenate(name="conv_4.join")([half, quarter, eighth])
+    x = keras.layers.Concatenate(name=layer_name("conv_4.join"))([half, quarter, eighth])
     x = _conv_block(x, 1, "conv_4", beta_initializer=keras.initializers.Constant(2.0))
-    x = ResizeBy(2, name="upsample_3.resize", dtype="float32")(x)
+    x = ResizeBy(2, name=layer_name("upsample_3.resize"), dtype="float32")(x)
     return keras.layers.Conv2D(
         1,
         1,
         kernel_initializer="ones",
         bias_initializer=keras.initializers.Constant(-2.0),
-        name="upsample_3.conv",
+        name=layer_name("upsample_3.conv"),
         dtype="float32",
     )(x)
 
@@ -252,7 +252,7 @@ def _residual_block(x: Any, filters: int, name: str) -> Any:
     skip = batch_norm(skip, f"{name}.shortcut.1")
     y = relu(batch_norm(convolution_3x3(x, filters, f"{name}.conv1"), f"{name}.bn1"), f"{name}.relu1")
     y = batch_norm(convolution_3x3(y, filters, f"{name}.conv2", stride=2), f"{name}.bn2")
-    return relu(keras.layers.Add(name=f"{name}.add")([y, skip]), f"{name}.relu2")
+    return relu(keras.layers.Add(name=layer_name(f"{name}.add"))([y, skip]), f"{name}.relu2")
 
 
 def _exchange(maps: Sequence[Any], name: str) -> list[Any]:
@@ -266,13 +266,15 @@ def _exchange(maps: Sequence[Any], name: str) -> list[Any]:
         [two, _down(one, b, f"{name}.stride_1"), _up(three, b, f"{name}.upsample_3")],
         [three, from_one, _down(two, c, f"{name}.stride_3")],
     )
-    return [keras.layers.Add(name=f"{name}.add_{number}")(terms) for number, terms in enumerate(sums, start=1)]
+    return [
+        keras.layers.Add(name=layer_name(f"{name}.add_{number}"))(terms) for number, terms in enumerate(sums, start=1)
+    ]
 
 
 def _up(x: Any, filters: int, name: str) -> Any:
     # A 1x1 and a bilinear resize may change places; in this order the 1x1 has a quarter of the work.
     x = convolution(x, filters, 1, f"{name}.conv", bias=True)
-    return ResizeBy(2, name=f"{name}.resize")(x)
+    return ResizeBy(2, name=layer_name(f"{name}.resize"))(x)
 
 
 def _down(x: Any, filters: int, name: str) -> Any:

@@ -1,7 +1,7 @@
 """ResNet50 as torchvision has it: the stride in the 3x3 of a bottleneck, zeros padded on every side.
 
-Layers carry the names of PyTorch's modules (``NAME.layer1.0.conv1``), so that ``torch_names`` can say which variable a
-tensor of a PyTorch state dictionary belongs to.
+Layers carry the names of PyTorch's modules (``NAME.layer1.0.conv1`` as ``NAME-layer1-0-conv1``), so that
+``torch_names`` can say which variable a tensor of a PyTorch state dictionary belongs to.
 
 References: He et al. 2016, arXiv:1512.03385; dilated stages: Yu et al. 2017, arXiv:1705.09914.
 """
@@ -18,6 +18,11 @@ from segmentation.models.frame import channels
 BLOCKS = (3, 4, 6, 3)
 BASE = (64, 128, 256, 512)
 EXPANSION = 4
+
+
+def layer_name(module: str) -> str:
+    """The name of the layer that stands for a PyTorch module. Keras on PyTorch allows no dot in names of layers."""
+    return module.replace(".", "-")
 
 
 def resnet50_stages(
@@ -41,7 +46,7 @@ def resnet50_stages(
             it replaces a stride by dilation. A sequence gives the dilation of every block of its stage.
         strides: of the stages. A dilated stage usually has 1: ``strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)`` is
             torchvision's ``replace_stride_with_dilation=[False, True, True]``, 1/8 of the picture's size.
-        name: beginning of the layers' names.
+        name: of the PyTorch module that the network is, with which the layers' names begin.
 
     Returns:
         Four tensors; at the default strides 1/4, 1/8, 1/16 and 1/32 of the size of ``x``.
@@ -51,12 +56,12 @@ def resnet50_stages(
     """
     if len(strides) != 4 or len(dilations) != 4:
         raise ValueError(f"four strides and dilations are needed. Received: strides={strides}, dilations={dilations}")
-    x = keras.layers.ZeroPadding2D(3, name=f"{name}.pad1")(x)
+    x = keras.layers.ZeroPadding2D(3, name=layer_name(f"{name}.pad1"))(x)
     x = convolution(x, channels(BASE[0], width), 7, f"{name}.conv1", stride=2, padding="valid")
     x = relu(batch_norm(x, f"{name}.bn1"), f"{name}.relu")
     # Zeros cannot win against the outputs of a relu, so they serve as PyTorch's padding with minus infinity.
-    x = keras.layers.ZeroPadding2D(1, name=f"{name}.pad2")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name=f"{name}.maxpool")(x)
+    x = keras.layers.ZeroPadding2D(1, name=layer_name(f"{name}.pad2"))(x)
+    x = keras.layers.MaxPooling2D(3, 2, name=layer_name(f"{name}.maxpool"))(x)
     stages, before = [], 1
     for number, (blocks, dilation, stride) in enumerate(zip(BLOCKS, dilations, strides, strict=True), start=1):
         rates = [before] + [dilation] * (blocks - 1) if isinstance(dilation, int) else list(dilation)
@@ -91,7 +96,7 @@ def convolution(
         padding=padding,
         use_bias=bias,
         kernel_initializer=start,
-        name=name,
+        name=layer_name(name),
     )(x)
 
 
@@ -101,39 +106,40 @@ def convolution_3x3(x: Any, filters: int, name: str, *, stride: int = 1, dilatio
         return convolution(x, filters, 3, name, dilation=dilation, bias=bias)
     if dilation != 1:
         raise ValueError(f"a convolution is strided or dilated. Received: stride={stride}, dilation={dilation}")
-    x = keras.layers.ZeroPadding2D(1, name=f"{name}.pad")(x)
+    x = keras.layers.ZeroPadding2D(1, name=layer_name(f"{name}.pad"))(x)
     return convolution(x, filters, 3, name, stride=stride, padding="valid", bias=bias)
 
 
 def batch_norm(x: Any, name: str, **kwargs: Any) -> Any:
     """Batch norm with PyTorch's epsilon and momentum."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, **kwargs)(x)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=layer_name(name), **kwargs)(x)
 
 
 def relu(x: Any, name: str) -> Any:
-    return keras.layers.ReLU(name=name)(x)
+    return keras.layers.ReLU(name=layer_name(name))(x)
 
 
 def torch_names(layers: Iterable[keras.layers.Layer]) -> Iterator[tuple[str, keras.Variable, str]]:
     """Which tensor of a PyTorch state dictionary each variable of such layers is.
 
     Args:
-        layers: convolutions, batch norms and dense layers named as PyTorch's modules; others are passed over.
+        layers: convolutions, batch norms and dense layers with names by ``layer_name``; others are passed over.
 
     Yields:
         The name in the state dictionary, the variable, and how the tensor is laid out: ``conv`` (out, in, h, w) for
         Keras' (h, w, in, out), ``dense`` (out, in) for (in, out), ``vector`` the same in both.
     """
     for layer in layers:
+        name = layer.name.replace("-", ".")
         if isinstance(layer, keras.layers.BatchNormalization):
-            yield f"{layer.name}.weight", layer.gamma, "vector"
-            yield f"{layer.name}.bias", layer.beta, "vector"
-            yield f"{layer.name}.running_mean", layer.moving_mean, "vector"
-            yield f"{layer.name}.running_var", layer.moving_variance, "vector"
+            yield f"{name}.weight", layer.gamma, "vector"
+            yield f"{name}.bias", layer.beta, "vector"
+            yield f"{name}.running_mean", layer.moving_mean, "vector"
+            yield f"{name}.running_var", layer.moving_variance, "vector"
         elif isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-            yield f"{layer.name}.weight", layer.kernel, "conv" if isinstance(layer, keras.layers.Conv2D) else "dense"
+            yield f"{name}.weight", layer.kernel, "conv" if isinstance(layer, keras.layers.Conv2D) else "dense"
             if layer.bias is not None:
-                yield f"{layer.name}.bias", layer.bias, "vector"
+                yield f"{name}.bias", layer.bias, "vector"
 
 
 def _bottleneck(x: Any, filters: int, stride: int, dilation: int, name: str) -> Any:
@@ -145,4 +151,4 @@ def _bottleneck(x: Any, filters: int, stride: int, dilation: int, name: str) -> 
     y = convolution_3x3(y, filters, f"{name}.conv2", stride=stride, dilation=dilation)
     y = relu(batch_norm(y, f"{name}.bn2"), f"{name}.relu2")
     y = batch_norm(convolution(y, outputs, 1, f"{name}.conv3"), f"{name}.bn3")
-    return relu(keras.layers.Add(name=f"{name}.add")([y, skip]), f"{name}.relu3")
+    return relu(keras.layers.Add(name=layer_name(f"{name}.add"))([y, skip]), f"{name}.relu3")

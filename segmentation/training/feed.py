@@ -258,5 +258,7 @@ def _balanced(pairs: Sequence[Pair]) -> tuple[float, ...]:
 def _evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """At most ``count`` of the forged pairs, evenly spaced."""
     forged = [pair for pair in pairs if pair.label == 0]
-    places = np.unique(np.linspace(0, len(forged) - 1, min(count, len(forged))).round().astype(int)) if forged else []
-    return [forged[place] for place in places]
+    if not forged:
+        return []
+    places = np.linspace(0, len(forged) - 1, min(count, len(forged))).round().astype(int)
+    return [forged[place] for place in np.unique(places)]

@@ -62,13 +62,13 @@ def test_the_universal_set_draws_its_masks(tmp_path: Path) -> None:
 
 def test_a_manifest_knows_better_than_names(tmp_path: Path) -> None:
     root = records(tmp_path / "forged", parts=("train",), count=1)
-    told = [
-        {"id": f"train/{name}/train0", "photo": "holiday.jpg", "generator": name.upper()} for name in ("telea", "deep")
-    ]
+    told = [{"id": "train0", "split": "train", "generator": name, "photo": "holiday.jpg"} for name in ("telea", "deep")]
     (root / "manifest.json").write_text(json.dumps({"pairs": told}))
     found = datasets.load(root, validation=0)
-    assert {pair.generator for pair in found.train if pair.mask} == {"TELEA", "DEEP"}
-    assert {pair.source for pair in found.train} == {"holiday.jpg"}
+    assert len(found.train) == 3 and {pair.source for pair in found.train} == {"holiday.jpg"}
+    (root / "manifest.json").write_text('{"pairs": [{"id": 1}]}')
+    with pytest.raises(FakeclfError, match="no manifest"):
+        datasets.load(root)
 
 
 def test_without_parts_photographs_are_split_and_stay_together(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_the_head_is_what_a_plain_computation_gives():
         weights[name] = np.asarray(variable)
     picture = noise(1, 16, 24, 3)
     for name, stage, output in (
-        ("classifier", "backbone.layer4.2.relu3", "mask"),
-        ("aux_classifier", "backbone.layer3.5.relu3", "auxiliary"),
+        ("classifier", "backbone-layer4-2-relu3", "mask"),
+        ("aux_classifier", "backbone-layer3-5-relu3", "auxiliary"),
     ):
         x = np.asarray(keras.Model(model.input, model.get_layer(stage).output)(picture))[0]
         windows = sliding_window_view(np.pad(x, ((1, 1), (1, 1), (0, 0))), (3, 3), (0, 1))
@@ -101,5 +101,5 @@ def test_half_precision_keeps_the_mask_in_float32():
         model = fcn_resnet50.build(width=1 / 16)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.get_layer("backbone.conv1").compute_dtype == "bfloat16"
+    assert model.get_layer("backbone-conv1").compute_dtype == "bfloat16"
     assert model(noise(1, 16, 16, 3))["mask"].dtype == "float32"

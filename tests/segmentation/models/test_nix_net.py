@@ -11,6 +11,7 @@ from scipy.ndimage import correlate
 
 from fakeclf.errors import FakeclfError
 from segmentation.models import nix_net
+from segmentation.models.resnet import layer_name
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 INNER = {"res_1_x": 32, "res_3_x": 32, "conv_1": 32, "conv_3": 64}
@@ -62,7 +63,7 @@ def parameters(model: keras.Model) -> int:
 def test_it_reproduces_the_authors_logits_and_inner_maps(golden):
     _, model, expected = golden
     core = model.get_layer("core")
-    ends = {name: core.get_layer(f"{name}.{'relu2' if 'res' in name else 'conv2.2'}").output for name in INNER}
+    ends = {name: core.get_layer(f"{name}-{'relu2' if 'res' in name else 'conv2-2'}").output for name in INNER}
     watched = keras.Model(core.inputs, {**ends, "logits": core.output})
     ours = watched([expected["image"], expected["noise"]])
     assert difference(ours["logits"], expected["logits"]) < 1e-5
@@ -95,7 +96,7 @@ def test_without_any_one_branch_it_does_not(golden):
     ends += ["upsample_1.conv", "upsample_2.1.conv", "conv_1.conv2.1", "conv_2.conv2.1", "conv_3.conv2.1"]
     assert difference(run(), expected["logits"]) < 1e-5
     for name in ends:
-        weights = core.get_layer(name).trainable_weights
+        weights = core.get_layer(layer_name(name)).trainable_weights
         before = [keras.ops.convert_to_numpy(weight).copy() for weight in weights]
         for weight in weights:
             weight.assign(np.zeros(weight.shape))
@@ -245,7 +246,7 @@ def test_half_precision_keeps_residual_and_mask_in_float32():
         model = nix_net.build(width=1 / 16)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.get_layer("core").get_layer("res_1_x.conv1").compute_dtype == "bfloat16"
+    assert model.get_layer("core").get_layer("res_1_x-conv1").compute_dtype == "bfloat16"
     picture = noise(1, 16, 24, 3)
     assert model(picture)["mask"].dtype == "float32"
     inner = keras.Model(model.input, model.get_layer("residual").output)

@@ -99,6 +99,8 @@ def test_it_has_the_parameters_and_names_of_torchvision():
     assert found["body.layer3.0.downsample.0.weight"] == (1, 1, 512, 1024)
     assert found["body.layer4.2.bn3.running_var"] == (2048,)
     assert not any(name.startswith("body.layer2.1.downsample") for name in found)
+    # Keras on PyTorch refuses dots in the names of layers.
+    assert not any("." in layer.name for layer in model.layers)
 
 
 def test_sizes_follow_the_strides_and_width_scales_the_channels():
