@@ -100,13 +100,18 @@ def _backbone(name: str, builder: str, size: int, least: int, reference: str, **
     return ModelSpec(name, "classifier", f"fakeclf.models.{builder}:build", size, least, reference, args)
 
 
-def _localizer(
-    name: str, builder: str, size: int, least: int, loss: str, reference: str, importer: str = ""
-) -> ModelSpec:
+def _localizer(name: str, builder: str, size: int, least: int, loss: str, reference: str) -> ModelSpec:
     target = f"segmentation.models.{builder}:build"
-    importer = importer and f"segmentation.import_localizers:{importer}"
-    return ModelSpec(name, "localizer", target, size, least, reference, loss=loss, importer=importer)
+    return ModelSpec(name, "localizer", target, size, least, reference, loss=loss, importer=_IMPORTERS.get(name, ""))
 
+
+_IMPORTERS = {
+    "iid-net": "segmentation.import_localizers:import_torch",
+    "nix-net": "segmentation.import_localizers:import_torch",
+    "fcn-resnet50": "segmentation.import_localizers:import_fcn",
+    "mantra-net": "segmentation.import_localizers:import_mantra",
+    "mvss-net": "segmentation.import_localizers:import_torch",
+}
 
 _REPORT = "Inpainting Image Detection (report, 2023)"
 _MODELS = {
@@ -130,13 +135,13 @@ _MODELS = {
             "small-autoencoder", "autoencoder", "fakeclf.models.small_autoencoder:build", 128, 32, "this project"
         ),
         ModelSpec("inpainter", "inpainter", "segmentation.models.inpainter:build", 128, 32, "this project"),
-        _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net", "import_torch"),
-        _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023", "import_torch"),
+        _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net"),
+        _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023"),
         _localizer("irl-net", "irl_net", 256, 32, "focal_dice", "Daryani et al. 2023, IRL-Net"),
-        _localizer("fcn-resnet50", "fcn_resnet50", 512, 32, "focal_alpha", "Long et al. 2015, arXiv:1411.4038", "import_fcn"),
+        _localizer("fcn-resnet50", "fcn_resnet50", 512, 32, "focal_alpha", "Long et al. 2015, arXiv:1411.4038"),
         _localizer("hp-fcn", "hp_fcn", 256, 32, "focal", "Li & Huang 2019, HP-FCN (LDICN)"),
-        _localizer("mantra-net", "mantra_net", 256, 32, "bce", "Wu et al. 2019, ManTra-Net", "import_mantra"),
-        _localizer("mvss-net", "mvss_net", 512, 32, "mvss", "Dong et al. 2021, MVSS-Net, arXiv:2104.06832", "import_torch"),
+        _localizer("mantra-net", "mantra_net", 256, 32, "bce", "Wu et al. 2019, ManTra-Net"),
+        _localizer("mvss-net", "mvss_net", 512, 32, "mvss", "Dong et al. 2021, MVSS-Net, arXiv:2104.06832"),
         _localizer("trace-net", "trace_net", 192, 32, "bce_dice", "this project"),
     )
 }

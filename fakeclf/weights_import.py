@@ -16,6 +16,7 @@ import re
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +45,23 @@ LAYOUTS: dict[str, tuple[int, ...] | None] = {
 LIMIT = "weights as published; not measured here"
 """What the card of every imported bundle says."""
 
-_AUTOENCODERS = {name: "fakeclf.models.taesd:import_weights" for name in ("taef2", "taesd", "taesdxl", "taesd3", "taef1")}
+_AUTOENCODERS = dict.fromkeys(("taef2", "taesd", "taesdxl", "taesd3", "taef1"), "fakeclf.models.taesd:import_weights")
+"""Not in the registry: they are brought, never trained here."""
 
 _INSIDE = ("state_dict", "model_state_dict", "model", "net", "generator", "params")
 """Where checkpoints keep the state dictionary beside an optimizer's and the like."""
 
-_UNREADABLE = (RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, struct.error)
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass
@@ -101,7 +113,10 @@ def import_bundle(
     importers = importable()
     if name not in importers:
         raise FakeclfError(f"no published weights of {name!r} can be imported; {closest(name, importers)}")
-    folder = Path(out) / (bundle_name or name)
+    bundle_name = bundle_name or name
+    if bundle_name != Path(bundle_name).name or bundle_name.startswith("."):
+        raise FakeclfError(f"--name names a folder below --out: one word, without / and leading dot; {bundle_name!r}")
+    folder = Path(out) / bundle_name
     if folder.exists() and not force:
         raise FakeclfError(f"{folder} exists already; choose another --name, or pass --force to replace it")
     files = [Path(file)] if Path(file).is_file() else [Path(part) for part in str(file).split(",") if part]
@@ -164,11 +179,11 @@ def fill(
     wanted = {name: (variable, LAYOUTS[layout]) for name, variable, layout in slots}
     lacking = [name for name in wanted if name not in arrays]
     if lacking:
-        raise misfit(f"{source} lacks {_some(lacking)} of the arrays of {model} {_first(lacking)}", arrays, model)
+        raise misfit(f"{source} lacks {len(lacking)} of the arrays of {model} {_first(lacking)}", arrays, model)
     spare = {*wanted, *ignore}
     unknown = [name for name in arrays if name not in spare and not name.endswith(".num_batches_tracked")]
     if unknown:
-        problem = f"{source} does not fit {model}, to which are unknown {_some(unknown)} of the arrays it holds"
+        problem = f"{source} does not fit {model}, to which are unknown {len(unknown)} of the arrays it holds"
         raise misfit(f"{problem} {_first(unknown)}", arrays, model)
     values = {}
     for name, (variable, axes) in wanted.items():
@@ -199,7 +214,9 @@ def likely_model(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 def _numbers(array: np.ndarray, name: str, source: str | Path) -> np.ndarray:
     if array.dtype.kind not in "fiu":
-        raise FakeclfError(f"{source}: {name} holds {array.dtype}, no numbers; bring the weights as they were published")
+        raise FakeclfError(
+            f"{source}: {name} holds {array.dtype}, no numbers; bring the weights as they were published"
+        )
     with np.errstate(over="ignore"):
         numbers = array.astype("float32")
     if not np.isfinite(numbers).all():
@@ -273,7 +290,7 @@ def _read_keras(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path, "r") as file:
-            layers = file["model_weights"] if "model_weights" in file else file
+            layers = file.get("model_weights", file)
             arrays = {}
             for layer in _listed(layers, "layer_names"):
                 for weight in _listed(layers[layer], "weight_names"):
@@ -305,10 +322,6 @@ def _package(name: str, path: Path, install: str) -> Any:
 def _broken(path: Path, kind: str, error: Exception) -> FakeclfError:
     told = " ".join(str(error).split())[:150] or type(error).__name__
     return FakeclfError(f"{path} is no whole {kind} file ({told}); fetch it again, or give another")
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{len(names):,}"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -40,8 +40,13 @@ from fakeclf.cli.table import table
     help="Share of the picture that a mask covers.",
 )
 @click.option("--per-photo", type=click.IntRange(min=1), default=1, show_default=True, help="Pairs a source.")
+@click.option("--size", type=click.IntRange(min=1), metavar="PIXELS", help="Cut longer sides to this.")
 @click.option(
-    "--size", type=click.IntRange(min=1), metavar="PIXELS", help="Cut longer sides to this; nothing is resized."
+    "--shrink",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="First make each photograph smaller by a factor drawn from this range.",
 )
 @click.option(
     "--variants",
@@ -63,6 +68,7 @@ def forge(
     area: tuple[float, float],
     per_photo: int,
     size: int | None,
+    shrink: tuple[float, float] | None,
     variants: str | None,
     autoencoder: str | None,
     format: str,
@@ -91,6 +97,7 @@ def forge(
         area=area,
         per_photo=per_photo,
         size=size,
+        shrink=shrink,
         variants=[*written, "fakefake"] if autoencoder and "fakefake" not in written else written,
         autoencoder=autoencoder,
         format=format,

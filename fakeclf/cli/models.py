@@ -17,12 +17,13 @@ COMMANDS = {
     "list": ("fakeclf.cli.models:list_models", "Trained bundles with their results, and the models to train."),
     "show": ("fakeclf.cli.models:show", "The card of a bundle: what it was trained on, results, limits."),
     "verify": ("fakeclf.cli.models:verify", "Check the files of bundles against the hashes of their cards."),
+    "import": ("fakeclf.cli.models:import_model", "Make a bundle of weights that a model's authors published."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def models() -> None:
-    """List, show and verify models."""
+    """List, show, verify and import models."""
 
 
 @click.command("list")
@@ -94,6 +95,57 @@ def verify(ctx: click.Context, names: Sequence[str], as_json: bool) -> None:
         if not problems:
             click.echo("no bundles found; `fakeclf train` makes one")
     ctx.exit(1 if any(problems.values()) else 0)
+
+
+@click.command("import")
+@click.argument("name")
+@click.argument("file")
+@click.option("--name", "bundle_name", metavar="WORD", help="Name of the bundle.  [default: the model's]")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Argument of the model; repeatable.")
+@click.option("--force", is_flag=True, help="Replace a bundle of that name.")
+@click.option("--out", type=click.Path(path_type=Path), default="saved_models", show_default=True)
+def import_model(
+    name: str, file: str, bundle_name: str | None, settings: Sequence[str], force: bool, out: Path
+) -> None:
+    """Make a bundle of FILE, the weights that the authors of model NAME published.
+
+    \b
+    iid-net, mvss-net                FILE.pth
+    nix-net                          FILE.pth --set size=40M (60M, 85M)
+    fcn-resnet50                     FILE.pth (torchvision's for COCO: --set head=drop)
+    mantra-net                       FILE.h5
+    taesd, taesdxl, taesd3, taef1,   ENCODER.pth,DECODER.pth, or one file with both
+    taef2
+
+    PyTorch's files need torch: pip install 'fakeclf[torch]'. Nothing but tensors is read from them.
+    """
+    from fakeclf import weights_import
+    from fakeclf.cli.quiet import load_tensorflow
+
+    arguments = _arguments(settings)
+    load_tensorflow()
+    folder, notes = weights_import.import_bundle(
+        name, file, bundle_name=bundle_name, out=out, force=force, settings=arguments
+    )
+    for note in notes:
+        click.echo(note)
+    click.echo(f"{folder}  (`fakeclf models show {folder.name}`)")
+
+
+def _arguments(settings: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` settings, values read as YAML."""
+    import yaml
+
+    arguments = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise FakeclfError(f"--set takes key=value; received {setting!r}; for example --set size=60M")
+        try:
+            arguments[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise FakeclfError(f"--set {key}: {text!r} is not a YAML value; quote it") from error
+    return arguments
 
 
 def _first_result(results: Sequence[dict[str, Any]]) -> list[str]:

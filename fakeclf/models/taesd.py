@@ -3,22 +3,26 @@
 One code for five sets of weights: TAESD, TAESDXL (4 latent channels), TAESD3, TAEF1 (16) and TAEF2 (32, with a
 ``pool`` branch in the blocks at an eighth of the size). Layers carry the names of the PyTorch modules, such as
 ``11.conv.0``, so a file of weights is read by name. The weights are not part of the project: bring them as an ``.npz``
-file whose arrays are called ``encoder/NAME.weight`` ... and keep PyTorch's layout (out, in, height, width).
+file whose arrays are called ``encoder/NAME.weight`` ... and keep PyTorch's layout (out, in, height, width), or import
+the published files, see ``import_weights``.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.models.autoencoder import round_trip
+from fakeclf.weights_import import Imported, fill, misfit, read_tensors
 
 STRIDE = 8
 WIDTH = 64
@@ -53,7 +57,7 @@ def build(
     Args:
         input_size: ignored; the model takes any size. Present because every builder has it.
         variant: "taef2", "taesd", "taesdxl", "taesd3" or "taef1".
-        weights: ``.npz`` file in PyTorch layout, see ``load_weights_npz``; None leaves fresh random weights.
+        weights: file in PyTorch layout, see ``load_weights_npz``; None leaves fresh random weights.
         precision: Keras dtype policy of the inner layers, such as "mixed_bfloat16".
 
     Input shape: (batch, height, width, 3), float 0-255, any size. Output shape: the same.
@@ -136,15 +140,12 @@ def variant_of(path: str | Path) -> str:
     """The variant whose shapes a file of weights has; "taesd" also stands for TAESDXL, "taesd3" also for TAEF1.
 
     Raises:
-        FakeclfError: no ``.npz`` file, or not of this family.
+        FakeclfError: no readable file of weights, or not of this family.
     """
-    arrays = _read_npz(Path(path))
-    last = arrays.get("encoder/14.weight")
-    found = Variant(0 if last is None else last.shape[0], pool="encoder/11.pool.0.weight" in arrays)
-    for name, variant in VARIANTS.items():
-        if variant == found:
-            return name
-    raise FakeclfError(f"{path} fits none of {', '.join(VARIANTS)}; bring weights named encoder/..., decoder/...")
+    found = recognise(read_tensors(path))
+    if found is None:
+        raise FakeclfError(f"{path} fits none of {', '.join(VARIANTS)}; bring weights named encoder/..., decoder/...")
+    return found.split(" or ")[0]
 
 
 def load_weights_npz(model: keras.Model, path: str | Path) -> None:
@@ -153,42 +154,87 @@ def load_weights_npz(model: keras.Model, path: str | Path) -> None:
     Raises:
         FakeclfError: no ``.npz`` file, or arrays are missing, unknown or of another shape; nothing is loaded then.
     """
-    arrays = _read_npz(Path(path))
-    wanted = {}
+    fill(_slots(model), _by_part(read_tensors(path)), model=model.name, source=path)
+
+
+def import_weights(name: str, files: Sequence[Path], settings: Mapping[str, Any]) -> Imported:
+    """One of the family from the published files; see ``fakeclf.weights_import``.
+
+    Args:
+        name: of the variant.
+        files: one file with encoder and decoder, or one of each, in any order. Names may be those of the PyTorch
+            modules (``1.conv.0.weight``, in a file with both parts after ``encoder.`` and ``decoder.``) or those of
+            diffusers' ``AutoencoderTiny`` (``decoder.layers.0.weight``).
+        settings: none.
+
+    Raises:
+        FakeclfError: a file cannot be read, a part is missing or there twice, or the arrays are those of another model.
+    """
+    if settings:
+        raise FakeclfError(f"{name} takes no {next(iter(settings))!r}; leave --set out")
+    arrays: dict[str, np.ndarray] = {}
+    for path in files:
+        stored = read_tensors(path)
+        if recognise(stored) is None:
+            raise misfit(f"{path} holds no autoencoder of the TAESD family", stored, name)
+        part = _by_part(stored)
+        if twice := sorted(arrays.keys() & part.keys()):
+            raise FakeclfError(f"{path} holds {twice[0]} once more; give one encoder and one decoder")
+        arrays |= part
+    source = ", ".join(map(str, files))
+    held = {key.partition("/")[0] for key in arrays}
+    if len(held) == 1:
+        raise FakeclfError(f"{source} holds nothing but the {held.pop()}; give both files as ENCODER,DECODER")
+    model = build(variant=name)
+    fill(_slots(model), arrays, model=name, source=source)
+    card = Card(
+        name="",
+        kind="autoencoder",
+        model=name,
+        module=__name__,
+        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
+        classes=[],
+        output="the picture after its round trip, 0-255, same size",
+    )
+    return Imported(model, card)
+
+
+def recognise(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The variants that arrays look like, "taesd or taesdxl" and so on; None if they are of none."""
+    named = _by_part(arrays)
+    last, first = named.get("encoder/14.weight"), named.get("decoder/1.weight")
+    if last is not None and "encoder/1.conv.0.weight" in named:
+        found = Variant(last.shape[0], pool="encoder/11.pool.0.weight" in named)
+    elif first is not None and first.ndim == 4 and "decoder/3.conv.0.weight" in named:
+        found = Variant(first.shape[1], pool="decoder/3.pool.0.weight" in named)
+    else:
+        return None
+    return " or ".join(name for name, variant in VARIANTS.items() if variant == found) or None
+
+
+def _by_part(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays under ``encoder/NAME`` and ``decoder/NAME``, whichever of the published ways they were named in."""
+    # Alone, the parts are told apart by their first layer: the decoder's has no weights.
+    alone = "encoder" if "0.weight" in arrays else "decoder"
+    named = {}
+    for name, array in arrays.items():
+        part, rest = name[:7], name[8:]
+        if part not in ("encoder", "decoder") or name[7:8] not in ("/", "."):
+            part, rest = alone, name
+        elif rest.startswith("layers."):
+            number, _, inner = rest.removeprefix("layers.").partition(".")
+            # diffusers does not count the decoder's first layer.
+            rest = f"{int(number) + (part == 'decoder')}.{inner}" if number.isdecimal() else rest
+        named[f"{part}/{rest}"] = array
+    return named
+
+
+def _slots(model: keras.Model) -> Iterator[tuple[str, keras.Variable, str]]:
     for part in ("encoder", "decoder"):
         for layer in model.get_layer(part).layers:
             for variable in layer.weights:
                 kind = "weight" if variable.name in ("kernel", "gamma") else "bias"
-                wanted[f"{part}/{layer.name}.{kind}"] = variable
-    for problem, names in (("lacks", wanted.keys() - arrays.keys()), ("has unknown", arrays.keys() - wanted.keys())):
-        if names:
-            shown = ", ".join(sorted(names)[:3])
-            raise FakeclfError(
-                f"{path} {problem} {len(names)} of the arrays of {model.name} ({shown} ...); "
-                f"is it the file of another variant? Allowed: {', '.join(VARIANTS)}"
-            )
-    turned = {name: array.transpose(2, 3, 1, 0) if array.ndim == 4 else array for name, array in arrays.items()}
-    for name, variable in wanted.items():
-        if tuple(variable.shape) != turned[name].shape:
-            raise FakeclfError(
-                f"{path}: {name} has shape {arrays[name].shape}, which does not fit {model.name} "
-                f"(height, width, in, out {tuple(variable.shape)}); bring the weights of {model.name} in PyTorch layout"
-            )
-    for name, variable in wanted.items():
-        variable.assign(turned[name].astype("float32"))
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise ValueError("it holds one array without a name")
-        with stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise FakeclfError(f"no file {path}; give the .npz with the autoencoder's weights") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise FakeclfError(f"{path} is no readable .npz file ({error}); bring the weights as NumPy arrays") from None
+                yield f"{part}/{layer.name}.{kind}", variable, "conv" if variable.name == "kernel" else "vector"
 
 
 def _variant(name: str) -> Variant:

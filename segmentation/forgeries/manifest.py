@@ -58,6 +58,7 @@ class Manifest:
             "area": list(plan.area),
             "per_photo": per_photo,
             "size": plan.size,
+            "shrink": None if plan.shrink is None else list(plan.shrink),
             "variants": list(plan.variants),
             "autoencoder": plan.autoencoder,
             "autoencoder_settings": None if autoencoder is None else _as_json(autoencoder.settings),

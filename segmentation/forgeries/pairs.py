@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fakeclf import images
 from fakeclf.atomic import replace_file
@@ -32,6 +33,7 @@ class Plan:
     masks: str | tuple[str, ...]
     area: tuple[float, float]
     size: int | None
+    shrink: tuple[float, float] | None
     variants: tuple[str, ...]
     autoencoder: str | None
     format: str
@@ -151,13 +153,18 @@ class Forger:
         original = images.read(photo.path)
         if min(original.shape[:2]) < SMALLEST:
             raise FakeclfError(f"{photo.path}: smaller than {SMALLEST} pixels")
+        if self.plan.shrink is not None:
+            original = _smaller(original, self._random(photo.name, "shrink").uniform(*self.plan.shrink))
         return cut(original, self.plan.size or max(original.shape))
 
     def _drawer(self, task: Task, number: int) -> tuple[Any, np.random.Generator]:
-        key = "\0".join((str(self.plan.seed), task.photograph.name, task.generator, str(number)))
-        digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
-        random = np.random.default_rng(int.from_bytes(digest, "big"))
+        random = self._random(task.photograph.name, task.generator, str(number))
         return self.masks.pick(random), random
+
+    def _random(self, *about: str) -> np.random.Generator:
+        key = "\0".join((str(self.plan.seed), *about))
+        digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+        return np.random.default_rng(int.from_bytes(digest, "big"))
 
     def _made(self, task: Task, number: int, original: np.ndarray) -> tuple[dict[str, bytes], dict[str, Any]]:
         """The files of a pair by variant, and what the manifest says of its mask."""
@@ -200,6 +207,12 @@ class Forger:
 def pair_identity(photo: Photograph, number: int) -> str:
     """The ID of a photograph's pair of that number, the same for every generator."""
     return f"{photo.identity}-{number}"
+
+
+def _smaller(picture: np.ndarray, factor: float) -> np.ndarray:
+    """The picture at ``factor`` times its size (Lanczos), its shorter side no less than ``SMALLEST``."""
+    height, width = (max(SMALLEST, round(side * factor)) for side in picture.shape[:2])
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _filled(source: Source, original: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -27,7 +27,7 @@ _BLOCK = 16
 class Resampled(FrameSource):
     """Shrink by 2, 3 or 4, enlarge by a drawn upsampler, perhaps sharpen, and give the noise back that was lost.
 
-    Everything is drawn anew for each picture; a factor of 2 is drawn half of the time, and an enlargement by 4 is two by
+    Everything is drawn anew for each picture; a factor of 2 half of the time. An enlargement by 4 is two by
     2, as in decoders. A share of the lost fine detail is added back: decoders blur less than interpolation does, and a
     detector should not learn to see blur.
 

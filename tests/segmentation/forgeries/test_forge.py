@@ -272,6 +272,14 @@ def test_long_sides_are_cut(run: Callable[..., Forged]) -> None:
     assert {images.read(r["original"]).shape for r in names.find_records(made.folder).values()} == {(40, 40, 3)}
 
 
+def test_photographs_can_be_made_smaller_first(run: Callable[..., Forged]) -> None:
+    sizes = [images.read(path).shape[:2] for path in run(shrink=(0.7, 0.95)).folder.rglob("*.original.png")]
+    assert all(height % 8 == width % 8 == 0 and 32 <= height <= 48 and 40 <= width <= 56 for height, width in sizes)
+    assert len(set(sizes)) > 1
+    other = run("other", shrink=(0.7, 0.95), sources=["flat:200", "flat:100"]).folder
+    assert files(other / "train" / "flat-200") == files(run(shrink=(0.7, 0.95)).folder / "train" / "flat-200")
+
+
 def test_what_cannot_be_used_is_named_once_and_skipped(run: Callable[..., Forged], photos: Path) -> None:
     images.save(photos / "small.png", np.zeros((31, 200, 3), np.uint8))
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
@@ -364,6 +372,7 @@ def test_a_full_disk_in_another_process(
         ({"format": "tiff"}, "jpeg:QUALITY"),
         ({"format": "jpeg:0"}, "jpeg:QUALITY"),
         ({"size": 16}, "at least 32"),
+        ({"shrink": (0.9, 0.5)}, "shrink must be"),
         ({"per_photo": 0}, "per_photo must be 1"),
         ({"workers": 0}, "workers must be 1"),
         ({"area": (0.5, 0.1)}, "area must be"),

@@ -139,15 +139,14 @@ def test_the_ablations_leave_out_what_they_say():
 @pytest.mark.parametrize("fusion", irl_net.FUSIONS)
 def test_attention_can_be_asked_for_and_left_out_in_any_fusion(fusion):
     for attention in (True, False):
-        model = irl_net.build(width=0.0625, fusion=fusion, attention=attention)
+        model = irl_net.build(width=0.0625, fusion=fusion, attention=attention, se=False)
         assert any("attention" in weight.path for weight in model.weights) == attention
         assert not (fusion == "late" and not attention and any("join_quarter" in w.path for w in model.weights))
-        mask = model(np.full((1, 9, 17, 3), 99, "float32"))["mask"]
-        assert mask.shape == (1, 9, 17, 1)
+        assert model(np.full((1, 9, 17, 3), 99, "float32"))["mask"].shape == (1, 9, 17, 1)
 
 
 def test_kernels_from_the_scales_through_the_encoder_decay():
-    model = irl_net.build(width=0.125, fusion="late")
+    model = irl_net.build(width=0.0625, fusion="late")
     kernels = [
         weight
         for weight in model.weights
@@ -172,21 +171,22 @@ def test_the_mask_of_an_odd_picture_is_that_of_its_reflection_cut_back():
     np.testing.assert_allclose(cut, whole[:, :21, :34], atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_alpha_trains_and_travels_with_the_model(policy, tmp_path):
+def test_alpha_trains_in_half_precision_and_travels_with_the_model(tmp_path):
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = irl_net.build(width=0.0625, fusion="late", batch_norm=True)
+        model = irl_net.build(width=0.0625)
     finally:
         keras.config.set_dtype_policy(before)
     alpha = model.get_layer("attention").alpha
     assert float(alpha.numpy()[0]) == 0 and any(alpha is weight for weight in model.trainable_weights)
-    model.compile(keras.optimizers.Adam(1e-3), {"mask": "binary_crossentropy"}, jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.1), {"mask": "binary_crossentropy"}, jit_compile=False)
+    # Made beforehand, its variables need no second tracing of the step.
+    model.optimizer.build(model.trainable_variables)
     picture = np.random.default_rng(0).uniform(0, 255, (2, 19, 16, 3)).astype("float32")
     mask = np.zeros((2, 19, 16, 1), "float32")
     mask[:, 4:12, 4:12] = 1
-    losses = [float(np.ravel(model.train_on_batch(picture, {"mask": mask}))[0]) for _ in range(3)]
+    losses = [float(np.ravel(model.train_on_batch(picture, {"mask": mask}))[0]) for _ in range(2)]
     assert np.isfinite(losses).all() and float(alpha.numpy()[0]) != 0
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)

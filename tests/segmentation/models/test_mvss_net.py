@@ -30,7 +30,8 @@ def fill(model: keras.Model) -> None:
         shape = torch_shape(variable, layout)
         random = np.random.default_rng(zlib.crc32(name.encode()))
         if name == "constrain_conv.kernel" or name.endswith("running_var"):
-            value = random.uniform(0.5, 1.5, shape)
+            # Sums over all channels are large; small variances would leave every gate fully open.
+            value = random.uniform(0.5, 1.5, shape) * (1e6 if name.startswith("sobel_") else 1)
         elif name.endswith(("alpha", "beta")):
             value = np.full(shape, 2.0)
         else:
@@ -138,20 +139,27 @@ def test_one_graph_serves_all_sizes_and_a_saved_model_is_the_same(golden, tmp_pa
             np.testing.assert_allclose(value, expected[name], atol=1e-4)
 
 
-def test_all_three_outputs_train_in_half_precision():
+def test_all_three_outputs_reach_every_weight_in_half_precision():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = mvss_net.build(width=0.0625)
     finally:
         keras.config.set_dtype_policy(before)
+    for layer, name in (("head.pam", "alpha"), ("head.cam", "beta")):
+        # Nothing reaches what lies behind a share of 0.
+        getattr(model.get_layer(layer), name).assign([0.1])
     picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     mask = np.zeros((2, 32, 32, 1), "float32")
     mask[0, 8:24, 8:24] = 1
     targets = {"mask": mask, "edge": mask[:, ::4, ::4], "score": np.array([[1.0], [0.0]])}
-    start = [weight.numpy().copy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.Adam(1e-2), dict.fromkeys(targets, "binary_crossentropy"), jit_compile=False)
-    for _ in range(3):
-        assert np.isfinite(np.hstack(model.train_on_batch(picture, targets))).all()
-    still = [w.path for w, old in zip(model.trainable_weights, start, strict=True) if np.array_equal(w.numpy(), old)]
-    assert not still
+
+    @tf.function
+    def slopes():
+        with tf.GradientTape() as tape:
+            made = model(picture, training=True)
+            losses = [keras.losses.BinaryCrossentropy()(targets[name], made[name]) for name in targets]
+        return tape.gradient(losses, [weight.value for weight in model.trainable_weights])
+
+    for weight, slope in zip(model.trainable_weights, slopes(), strict=True):
+        assert np.isfinite(slope).all() and np.abs(slope).max() > 0, weight.path
