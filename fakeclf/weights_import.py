@@ -112,7 +112,10 @@ def import_bundle(
     """
     importers = importable()
     if name not in importers:
-        raise FakeclfError(f"no published weights of {name!r} can be imported; {closest(name, importers)}")
+        # The name of another model is no misspelling.
+        known = name in [spec.name for spec in models()]
+        allowed = f"allowed: {', '.join(importers)}" if known else closest(name, importers)
+        raise FakeclfError(f"no published weights of {name!r} can be imported; {allowed}")
     bundle_name = bundle_name or name
     if bundle_name != Path(bundle_name).name or bundle_name.startswith("."):
         raise FakeclfError(f"--name names a folder below --out: one word, without / and leading dot; {bundle_name!r}")
@@ -202,7 +205,7 @@ def misfit(problem: str, arrays: Mapping[str, np.ndarray], model: str) -> Fakecl
     likely = likely_model(arrays)
     if likely is None or model in likely.split(" or "):
         return FakeclfError(f"{problem}; bring the published weights of {model}")
-    return FakeclfError(f"{problem}; they may be the weights of {likely}: import them as that")
+    return FakeclfError(f"{problem}; the file looks like weights of {likely}: import it as that")
 
 
 def likely_model(arrays: Mapping[str, np.ndarray]) -> str | None:
@@ -213,7 +216,7 @@ def likely_model(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def _numbers(array: np.ndarray, name: str, source: str | Path) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise FakeclfError(
             f"{source}: {name} holds {array.dtype}, no numbers; bring the weights as they were published"
         )
@@ -235,9 +238,9 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
                 return {name: _array(tensor) for name, tensor in tensors.items()}
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL\s+(\S+)", str(error))
-        what = f"{named[1]} besides tensors" if named else "something else than tensors"
+        what = f"holds {named[1]} besides tensors" if named else "is broken, or holds something else than tensors"
         raise FakeclfError(
-            f"{path} holds {what}, which could run code when it is loaded; refused: bring a state dictionary alone"
+            f"{path} {what}, which could run code when it is loaded; refused: bring a state dictionary alone"
         ) from None
     except _UNREADABLE as error:
         raise _broken(path, "PyTorch", error) from None
@@ -320,8 +323,9 @@ def _package(name: str, path: Path, install: str) -> Any:
 
 
 def _broken(path: Path, kind: str, error: Exception) -> FakeclfError:
-    told = " ".join(str(error).split())[:150] or type(error).__name__
-    return FakeclfError(f"{path} is no whole {kind} file ({told}); fetch it again, or give another")
+    told = " ".join(str(error).split()).split(". ")[0][:150]
+    reason = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    return FakeclfError(f"{path} is no readable {kind} file ({reason}); fetch it again, or give another")
 
 
 def _first(names: Sequence[str]) -> str:

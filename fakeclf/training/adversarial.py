@@ -74,6 +74,10 @@ class AdversarialPair(keras.Model):
         """What D is shown of real or made pictures; both in [0, 1]."""
         return pictures
 
+    def counted(self, inputs: Any, judged: Any) -> Any:
+        """How much each patch counts in D's judgement, (batch, h, w, 1), in whatever unit; here all alike."""
+        return ops.ones_like(judged)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of both; reports the generator's loss, its distance, D's loss and the share D gets right."""
         import tensorflow as tf
@@ -83,33 +87,35 @@ class AdversarialPair(keras.Model):
             made = ops.cast(self.generator(inputs, training=True), "float32")
             shown = self.shown(inputs, made)
             distance = self.distance(inputs, truth, made)
-            fooling = generator_loss(self.discriminator(shown, training=False), self.game)
+            judged = self.discriminator(shown, training=False)
+            counted = self.counted(inputs, judged)
+            fooling = generator_loss(judged, self.game, counted)
             loss = distance + self.weight * fooling
         own = self.generator.trainable_variables
         gradients = tape.gradient(loss, own)
         both = ops.concatenate([self.shown(inputs, ops.cast(truth, "float32")), ops.stop_gradient(shown)], axis=0)
         with tf.GradientTape() as tape:
             real, fake = ops.split(self.discriminator(both, training=True), 2, axis=0)
-            telling = discriminator_loss(real, fake, self.game)
+            telling = discriminator_loss(real, fake, self.game, counted)
         others = self.discriminator.trainable_variables
         self.discriminator_optimizer.apply(tape.gradient(telling, others), others)
         self.optimizer.apply(gradients, own)
-        right = ops.mean(ops.cast(real > 0, "float32")) / 2 + ops.mean(ops.cast(fake < 0, "float32")) / 2
-        return {"loss": loss, "distance": distance, "discriminator": telling, "told_apart": right}
+        right = [_mean(ops.cast(told, "float32"), counted) for told in (real > 0, fake < 0)]
+        return {"loss": loss, "distance": distance, "discriminator": telling, "told_apart": (right[0] + right[1]) / 2}
 
 
-def generator_loss(judged: Any, game: str) -> Any:
-    """What the generator lowers, given D's logits of what it made."""
+def generator_loss(judged: Any, game: str, counted: Any = 1.0) -> Any:
+    """What the generator lowers, given D's logits of what it made and how much each counts."""
     if game == "log":
-        return -ops.mean(ops.softplus(judged))
-    return ops.mean(ops.softplus(-judged)) if game == "non-saturating" else -ops.mean(judged)
+        return -_mean(ops.softplus(judged), counted)
+    return _mean(ops.softplus(-judged) if game == "non-saturating" else -judged, counted)
 
 
-def discriminator_loss(real: Any, fake: Any, game: str) -> Any:
-    """What D lowers, given its logits of real and of made pictures."""
+def discriminator_loss(real: Any, fake: Any, game: str, counted: Any = 1.0) -> Any:
+    """What D lowers, given its logits of real and of made pictures and how much each counts."""
     if game == "hinge":
-        return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
-    return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
+        return _mean(ops.relu(1.0 - real), counted) + _mean(ops.relu(1.0 + fake), counted)
+    return _mean(ops.softplus(-real), counted) + _mean(ops.softplus(fake), counted)
 
 
 def texture_ratio(picture: np.ndarray, made: np.ndarray, where: np.ndarray | None = None, window: int = 7) -> float:
@@ -133,3 +139,8 @@ def texture_ratio(picture: np.ndarray, made: np.ndarray, where: np.ndarray | Non
         for pixels in (picture, made)
     )
     return float(after.mean() / before.mean()) if counted.any() and before.mean() > 0 else float("nan")
+
+
+def _mean(values: Any, counted: Any) -> Any:
+    weights = ops.ones_like(values) * counted
+    return ops.sum(values * weights) / (ops.sum(weights) + 1e-6)

@@ -25,7 +25,7 @@ LARGEST = 1024
 
 _MULTIPLE = 64
 _TRIAL_SIDE = 256
-_WORST = 24.0
+_WORST = 24.0  # error of the trial, of 255, from which on a model is taken for no inpainter
 _SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0)}
 _TYPES = {
     "tensor(float)": np.float32,

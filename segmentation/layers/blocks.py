@@ -27,7 +27,7 @@ class SqueezeExcitation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.ratio = ratio
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1]
         narrow = max(1, channels // self.ratio)
         self.squeeze = keras.layers.Dense(narrow, "relu", name="squeeze", dtype=self.dtype_policy)

@@ -37,7 +37,7 @@ class PositionAttention(keras.layers.Layer):
             raise ValueError(f"softmax must be rows or joint. Received: softmax={softmax!r}")
         self.softmax, self.chunk = softmax, chunk
 
-    def build(self, x_shape: tuple[int | None, ...], query_shape: tuple[int | None, ...]) -> None:
+    def build(self, x_shape: tuple[Any, ...], query_shape: tuple[Any, ...]) -> None:
         width, narrow = x_shape[-1], max(1, x_shape[-1] // 8)
         self.query, self.key, self.value = (
             keras.layers.Conv2D(filters, 1, name=name, dtype=self.dtype_policy)

@@ -105,18 +105,18 @@ def network(
     plain = keras.layers.Conv2D(3, 3, padding="same", name="plain", dtype="float32")(x)
     if fusion == "late":
         ends = [
-            _encoder(_multi_scale(branch, width, f"{name}.scales"), width, batch_norm, se, f"{name}.encoder")
+            _encoder(_multi_scale(branch, width, f"{name}-scales"), width, batch_norm, se, f"{name}-encoder")
             for name, branch in (("bayar", bayar), ("plain", plain))
         ]
         deep = keras.layers.Concatenate(name="join")([end[0] for end in ends])
         quarter = keras.layers.Concatenate(name="join_quarter")([end[1] for end in ends])
         if attention:
-            quarter = _conv(quarter, channels(128, width), 3, "join_quarter.conv")
+            quarter = _conv(quarter, channels(128, width), 3, "join_quarter-conv")
     else:
         if fusion == "early":
             start = _multi_scale(keras.layers.Concatenate(name="join")([bayar, plain]), width, "scales")
         else:
-            both = [_multi_scale(bayar, width, "bayar.scales"), _multi_scale(plain, width, "plain.scales")]
+            both = [_multi_scale(bayar, width, "bayar-scales"), _multi_scale(plain, width, "plain-scales")]
             start = keras.layers.Concatenate(name="join")(both)
         deep, quarter = _encoder(start, width, batch_norm, se, "encoder")
     return _decoder(deep, quarter if attention else None, width, softmax, chunk)
@@ -124,19 +124,19 @@ def network(
 
 def _multi_scale(x: Any, width: float, name: str) -> Any:
     filters = channels(32, width)
-    maps = [_conv(x, filters, size, f"{name}.{size}x{size}", activation="relu", decay=True) for size in (7, 5, 3)]
-    return keras.layers.Concatenate(name=f"{name}.join")(maps)
+    maps = [_conv(x, filters, size, f"{name}-{size}x{size}", activation="relu", decay=True) for size in (7, 5, 3)]
+    return keras.layers.Concatenate(name=f"{name}-join")(maps)
 
 
 def _encoder(x: Any, width: float, batch_norm: bool, se: bool, name: str) -> tuple[Any, Any]:
     """The maps at 1/8 and at 1/4."""
-    x = _block(x, channels(32, width), batch_norm, se, f"{name}.0.0", project=True)
-    x = _block(x, channels(32, width), batch_norm, se, f"{name}.0.1")
+    x = _block(x, channels(32, width), batch_norm, se, f"{name}-0-0", project=True)
+    x = _block(x, channels(32, width), batch_norm, se, f"{name}-0-1")
     ends = []
     for stage, (filters, blocks) in enumerate(STAGES, start=1):
-        x = _block(x, channels(filters, width), batch_norm, se, f"{name}.{stage}.0", stride=2, project=True)
+        x = _block(x, channels(filters, width), batch_norm, se, f"{name}-{stage}-0", stride=2, project=True)
         for index in range(1, blocks + 1):
-            x = _block(x, channels(filters, width), batch_norm, se, f"{name}.{stage}.{index}")
+            x = _block(x, channels(filters, width), batch_norm, se, f"{name}-{stage}-{index}")
         ends.append(x)
     return ends[2], ends[1]
 
@@ -145,34 +145,34 @@ def _block(
     x: Any, filters: int, batch_norm: bool, se: bool, name: str, *, stride: int = 1, project: bool = False
 ) -> Any:
     """3x3, relu, 3x3, squeeze-and-excitation, added to the input; nothing after the sum."""
-    skip = _conv(x, filters, 3, f"{name}.skip", stride=stride, decay=True) if project else x
-    x = _conv(x, filters, 3, f"{name}.conv1", stride=stride, decay=True)
+    skip = _conv(x, filters, 3, f"{name}-skip", stride=stride, decay=True) if project else x
+    x = _conv(x, filters, 3, f"{name}-conv1", stride=stride, decay=True)
     if batch_norm:
-        x = keras.layers.BatchNormalization(name=f"{name}.norm1")(x)
-    x = keras.layers.ReLU(name=f"{name}.relu")(x)
-    x = _conv(x, filters, 3, f"{name}.conv2", decay=True)
+        x = keras.layers.BatchNormalization(name=f"{name}-norm1")(x)
+    x = keras.layers.ReLU(name=f"{name}-relu")(x)
+    x = _conv(x, filters, 3, f"{name}-conv2", decay=True)
     if batch_norm:
-        x = keras.layers.BatchNormalization(name=f"{name}.norm2")(x)
+        x = keras.layers.BatchNormalization(name=f"{name}-norm2")(x)
     if se:
-        x = SqueezeExcitation(4, name=f"{name}.se")(x)
-    return keras.layers.Add(name=f"{name}.add")([skip, x])
+        x = SqueezeExcitation(4, name=f"{name}-se")(x)
+    return keras.layers.Add(name=f"{name}-add")([skip, x])
 
 
 def _decoder(x: Any, query: Any, width: float, softmax: str, chunk: int) -> Any:
-    x = _up(x, channels(256, width), channels(128, width), "decoder.1")
+    x = _up(x, channels(256, width), channels(128, width), "decoder-1")
     if query is not None:
         x = PositionAttention(softmax, chunk, name="attention")(x, query)
-    x = _up(x, channels(128, width), channels(64, width), "decoder.2")
-    x = _up(x, channels(64, width), channels(64, width), "decoder.3")
-    x = _conv(x, channels(32, width), 3, "decoder.4", activation="relu")
+    x = _up(x, channels(128, width), channels(64, width), "decoder-2")
+    x = _up(x, channels(64, width), channels(64, width), "decoder-3")
+    x = _conv(x, channels(32, width), 3, "decoder-4", activation="relu")
     return keras.layers.Conv2D(1, 7, padding="same", name="logits", dtype="float32")(x)
 
 
 def _up(x: Any, inner: int, outer: int, name: str) -> Any:
     """3x3, relu, 3x3, enlarged by 2; no activation around the shuffle."""
-    x = _conv(x, inner, 3, f"{name}.conv1", activation="relu")
-    x = _conv(x, 4 * outer, 3, f"{name}.conv2")
-    return PixelShuffle(2, name=f"{name}.shuffle")(x)
+    x = _conv(x, inner, 3, f"{name}-conv1", activation="relu")
+    x = _conv(x, 4 * outer, 3, f"{name}-conv2")
+    return PixelShuffle(2, name=f"{name}-shuffle")(x)
 
 
 def _conv(

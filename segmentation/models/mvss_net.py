@@ -1,6 +1,6 @@
 """MVSS-Net: what a picture shows and its noise, two ResNet50, joined by dual attention; edges supervised on the side.
 
-The layers carry the names of the authors' PyTorch modules.
+The layers carry the names of the authors' PyTorch modules, see ``layer_name``.
 
 Reference: Dong et al. 2021, "Image manipulation detection by multi-view multi-scale supervision", arXiv:2104.06832.
 """
@@ -19,7 +19,14 @@ from segmentation.layers.dual_attention import ChannelAttention, PositionAttenti
 from segmentation.layers.filters import BayarConv2D, FixedConv2D
 from segmentation.layers.resize import ResizeBy
 from segmentation.models.frame import localizer, picture_input
-from segmentation.models.resnet import batch_norm, convolution_3x3, relu, resnet50_stages, torch_names
+from segmentation.models.resnet import (
+    batch_norm,
+    convolution_3x3,
+    layer_name,
+    relu,
+    resnet50_stages,
+    torch_names,
+)
 
 STRIDE = 16
 DILATIONS = (1, 1, 1, (1, 2, 4))
@@ -93,19 +100,20 @@ def torch_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable, str
     """
     yield from torch_names(model.layers)
     for layer in model.layers:
+        module = layer.name.replace("-", ".")
         if isinstance(layer, SobelGate):
             for axis, kernel, norm in (("x", layer.kernel_x, layer.norm_x), ("y", layer.kernel_y, layer.norm_y)):
-                name = f"sobel_{axis}{layer.name[-1]}"
+                name = f"sobel_{axis}{module[-1]}"
                 yield f"{name}.0.weight", kernel, "conv"
                 yield from _renamed(norm, f"{name}.1")
         elif isinstance(layer, PositionAttention):
             for part, name in ((layer.query, "conv_b"), (layer.key, "conv_c"), (layer.value, "conv_d")):
-                yield from _renamed(part, f"{layer.name}.{name}")
-            yield f"{layer.name}.alpha", layer.alpha, "vector"
+                yield from _renamed(part, f"{module}.{name}")
+            yield f"{module}.alpha", layer.alpha, "vector"
         elif isinstance(layer, ChannelAttention):
-            yield f"{layer.name}.beta", layer.beta, "vector"
+            yield f"{module}.beta", layer.beta, "vector"
         elif isinstance(layer, BayarConv2D):
-            yield f"{layer.name}.kernel", layer.kernel, "bayar"
+            yield f"{module}.kernel", layer.kernel, "bayar"
 
 
 def _renamed(layer: keras.layers.Layer, name: str) -> Iterator[tuple[str, keras.Variable, str]]:
@@ -131,25 +139,25 @@ def _edge_block(x: Any, name: str, last: bool = False) -> Any:
     other time, and the relu at the end would never learn; so the 1x1 starts as a mean with positive weights.
     """
     mean = keras.initializers.RandomUniform(0.0, 2.0 / x.shape[-1])
-    x = keras.layers.Conv2D(1, 1, kernel_initializer=mean, name=f"{name}.conv1")(x)
-    y = batch_norm(keras.layers.Conv2D(1, 3, padding="same", name=f"{name}.conv2")(x), f"{name}.bn")
-    y = keras.layers.Conv2D(1, 3, padding="same", name=f"{name}.conv3")(relu(y, f"{name}.relu"))
+    x = keras.layers.Conv2D(1, 1, kernel_initializer=mean, name=layer_name(f"{name}.conv1"))(x)
+    y = batch_norm(keras.layers.Conv2D(1, 3, padding="same", name=layer_name(f"{name}.conv2"))(x), f"{name}.bn")
+    y = keras.layers.Conv2D(1, 3, padding="same", name=layer_name(f"{name}.conv3"))(relu(y, f"{name}.relu"))
     if last:
-        return keras.layers.Add(name=f"{name}.add", dtype="float32")([x, y])
-    return relu(keras.layers.Add(name=f"{name}.add")([x, y]), f"{name}.relu_end")
+        return keras.layers.Add(name=layer_name(f"{name}.add"), dtype="float32")([x, y])
+    return relu(keras.layers.Add(name=layer_name(f"{name}.add"))([x, y]), f"{name}.relu_end")
 
 
 def _dual_attention_head(x: Any, dropout: float, chunk: int) -> Any:
     filters = max(1, x.shape[-1] // 4)
     position = _normalised(x, filters, "head.conv_p1")
-    position = PositionAttention(chunk=chunk, name="head.pam")(position, position)
+    position = PositionAttention(chunk=chunk, name=layer_name("head.pam"))(position, position)
     position = _normalised(position, filters, "head.conv_p2")
     channel = _normalised(x, filters, "head.conv_c1")
-    channel = ChannelAttention(name="head.cam")(channel)
+    channel = ChannelAttention(name=layer_name("head.cam"))(channel)
     channel = _normalised(channel, filters, "head.conv_c2")
-    both = keras.layers.Add(name="head.add")([position, channel])
-    both = keras.layers.Dropout(dropout, name="head.out.0")(both)
-    return keras.layers.Conv2D(1, 1, name="head.out.1", dtype="float32")(both)
+    both = keras.layers.Add(name=layer_name("head.add"))([position, channel])
+    both = keras.layers.Dropout(dropout, name=layer_name("head.out.0"))(both)
+    return keras.layers.Conv2D(1, 1, name=layer_name("head.out.1"), dtype="float32")(both)
 
 
 def _normalised(x: Any, filters: int, name: str) -> Any:

@@ -1,7 +1,8 @@
 """Train the small inpainter on crops of photographs with drawn holes: ``train_inpainter`` reads from top to bottom.
 
 The loss is the mean absolute error within holes (around them the picture is kept as it is) plus an adversarial one: the
-error alone is least for a smear, which the adversary tells from texture at a glance.
+error alone is least for a smear, which the adversary tells from texture at a glance. Where there is no hole the adversary is
+not asked (Zeng et al. 2021, arXiv:2104.01431).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from segmentation.models import inpainter
 
 AREA = (0.02, 0.4)
 """Smallest and largest share of a picture that a hole covers."""
+DEPTH = 4
+"""Layers of the discriminator that halve the sides."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def train_inpainter(
     holes_from = mask_source(masks, area=AREA)
     keras.utils.set_random_seed(seed)
     network = inpainter.build_network(width, precision)
-    critic = discriminator.build(4, precision=precision)
+    critic = discriminator.build(4, depth=DEPTH, precision=precision)
     pair = _Filling(network, critic, game="hinge", weight=settings.adversary, error=settings.error)
     pair.compile(learning_rate, steps)
 
@@ -180,7 +183,7 @@ def blurred_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 class _Filling(AdversarialPair):
-    """Inputs are (pictures, holes); D sees the filled picture and the hole."""
+    """Inputs are (pictures, holes); D sees the filled picture and the hole, and is asked about the hole alone."""
 
     def __init__(self, *args: Any, error: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -192,6 +195,11 @@ class _Filling(AdversarialPair):
 
     def shown(self, inputs: Any, pictures: Any) -> Any:
         return ops.concatenate([pictures, inputs[1]], axis=-1)
+
+    def counted(self, inputs: Any, judged: Any) -> Any:
+        """The share of each patch's own square that is hole: elsewhere real and filled pictures are the same."""
+        square = 2**DEPTH
+        return ops.average_pool(inputs[1], square, square, padding="same")
 
 
 def _hole(source: MaskSource, picture: np.ndarray, name: str, random: np.random.Generator) -> np.ndarray:

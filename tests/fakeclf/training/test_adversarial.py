@@ -43,6 +43,18 @@ def test_what_the_discriminator_lowers(game):
     assert float(discriminator_loss(LOGITS, OTHERS, game)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("game", ["log", "non-saturating", "hinge"])
+def test_patches_that_do_not_count_are_left_out(game):
+    counted = np.zeros(LOGITS.shape, "float32")
+    counted[:, 0] = 0.3
+    assert float(generator_loss(LOGITS, game, counted)) == pytest.approx(
+        float(generator_loss(LOGITS[:, :1], game)), rel=1e-4
+    )
+    assert float(discriminator_loss(LOGITS, OTHERS, game, counted)) == pytest.approx(
+        float(discriminator_loss(LOGITS[:, :1], OTHERS[:, :1], game)), rel=1e-4
+    )
+
+
 class Dyed(AdversarialPair):
     """A generator that owes the truth nothing."""
 

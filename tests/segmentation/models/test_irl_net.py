@@ -66,15 +66,15 @@ def test_it_reproduces_the_authors_logits(golden):
 def branches(fusion: str) -> list[str]:
     """Beginnings of the paths of weights that, set to 0, close one way through the network."""
     if fusion == "early":
-        names = ["bayar/", "plain/"] + [f"scales.{size}x{size}/" for size in (7, 5, 3)]
-        names += [f"encoder.{s}.{b}.{part}" for s, b in BLOCKS for part in ("conv2/", "se/excite/")]
-        names += [f"encoder.{stage}.0.skip/" for stage in range(4)]
-        names += [f"decoder.{level}.conv2/" for level in (1, 2, 3)] + ["attention/value/"]
+        names = ["bayar/", "plain/"] + [f"scales-{size}x{size}/" for size in (7, 5, 3)]
+        names += [f"encoder-{s}-{b}-{part}" for s, b in BLOCKS for part in ("conv2/", "se/excite/")]
+        names += [f"encoder-{stage}-0-skip/" for stage in range(4)]
+        names += [f"decoder-{level}-conv2/" for level in (1, 2, 3)] + ["attention/value/"]
     else:
-        names = ["bayar/", "plain/", "join_quarter.conv/"]
+        names = ["bayar/", "plain/", "join_quarter-conv/"]
         for way in ("bayar", "plain"):
-            names += [f"{way}.scales.{size}x{size}/" for size in (7, 5, 3)]
-            names += [f"{way}.encoder.{stage}.{part}" for stage in range(4) for part in ("0.skip/", "1.conv2/")]
+            names += [f"{way}-scales-{size}x{size}/" for size in (7, 5, 3)]
+            names += [f"{way}-encoder-{stage}-{part}" for stage in range(4) for part in ("0-skip/", "1-conv2/")]
     return [*names, "attention/alpha", "attention/query/", "attention/key/"]
 
 
@@ -128,7 +128,7 @@ def test_the_ablations_leave_out_what_they_say():
     assert others[0] == full - attention
     assert others[1] == full - attention - se
     norms = {
-        f"encoder.{stage}.{block}.norm{number}/{part}"
+        f"encoder-{stage}-{block}-norm{number}/{part}"
         for stage, block in BLOCKS
         for number in (1, 2)
         for part in ("gamma", "beta", "moving_mean", "moving_variance")
@@ -150,7 +150,7 @@ def test_kernels_from_the_scales_through_the_encoder_decay():
     kernels = [
         weight
         for weight in model.weights
-        if (".scales." in weight.path or ".encoder." in weight.path)
+        if ("-scales-" in weight.path or "-encoder-" in weight.path)
         and weight.path.endswith("kernel")
         and "/squeeze/" not in weight.path
         and "/excite/" not in weight.path

@@ -62,7 +62,7 @@ def golden() -> Iterator[tuple[keras.Model, dict[str, np.ndarray]]]:
 
 def watched(model: keras.Model) -> keras.Model:
     """From pictures to logits, and what the two attentions give."""
-    layers = {"mask": "mask_full", "edge": "erb_trans_3.add", "pam": "head.pam", "cam": "head.cam"}
+    layers = {"mask": "mask_full", "edge": "erb_trans_3-add", "pam": "head-pam", "cam": "head-cam"}
     return keras.Model(model.input, {name: model.get_layer(layer).output for name, layer in layers.items()})
 
 
@@ -146,7 +146,7 @@ def test_all_three_outputs_reach_every_weight_in_half_precision():
         model = mvss_net.build(width=0.0625)
     finally:
         keras.config.set_dtype_policy(before)
-    for layer, name in (("head.pam", "alpha"), ("head.cam", "beta")):
+    for layer, name in (("head-pam", "alpha"), ("head-cam", "beta")):
         # Nothing reaches what lies behind a share of 0.
         getattr(model.get_layer(layer), name).assign([0.1])
     picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
@@ -154,12 +154,11 @@ def test_all_three_outputs_reach_every_weight_in_half_precision():
     mask[0, 8:24, 8:24] = 1
     targets = {"mask": mask, "edge": mask[:, ::4, ::4], "score": np.array([[1.0], [0.0]])}
 
-    @tf.function
-    def slopes():
-        with tf.GradientTape() as tape:
-            made = model(picture, training=True)
-            losses = [keras.losses.BinaryCrossentropy()(targets[name], made[name]) for name in targets]
-        return tape.gradient(losses, [weight.value for weight in model.trainable_weights])
-
-    for weight, slope in zip(model.trainable_weights, slopes(), strict=True):
-        assert np.isfinite(slope).all() and np.abs(slope).max() > 0, weight.path
+    with tf.GradientTape() as tape:
+        made = model(picture, training=True)
+        losses = [keras.losses.BinaryCrossentropy()(targets[name], made[name]) for name in targets]
+    slopes = tape.gradient(losses, [weight.value for weight in model.trainable_weights])
+    for weight, slope in zip(model.trainable_weights, slopes, strict=True):
+        # A batch norm takes away what the bias before it adds, and a softmax what the key's bias adds to all scores.
+        idle = weight.path.endswith(("conv2/bias", "key/bias"))
+        assert np.isfinite(slope).all() and (idle or np.abs(slope).max() > 0), weight.path
