@@ -203,7 +203,7 @@ def fill(
 def misfit(problem: str, arrays: Mapping[str, np.ndarray], model: str) -> FakeclfError:
     """The error for arrays that do not fit ``model``: what is wrong, and which model they look like."""
     likely = likely_model(arrays)
-    if likely is None or model in likely.split(" or "):
+    if likely is None or likely == model.split()[0] or model in likely.split(" or "):
         return FakeclfError(f"{problem}; bring the published weights of {model}")
     return FakeclfError(f"{problem}; the file looks like weights of {likely}: import it as that")
 

@@ -7,7 +7,6 @@ and shapes follow from the authors' code. Their files are not part of this proje
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,11 +99,11 @@ def import_mantra(name: str, files: Sequence[Path], settings: dict[str, Any]) ->
     ones built in. The published network of index 4 has the windows 7, 15 and 31; the others need
     ``windows=[7, 15, 31, 63]``, which no array tells.
     """
-    from segmentation.models import mantra_published
+    from segmentation.models import mantra_net, mantra_published
 
     arrays, source = _read(name, files)
-    builder = f"{mantra_published.__name__}:build"
-    model = dataclasses.replace(model_spec(name), builder=builder).build(**settings)
+    settings = {"gates": "hard", **settings}
+    model = model_spec(name).build(**settings)
     srm = mantra_published.fixed_filters(model)
     fixed = [key for key, array in arrays.items() if array.shape == srm.shape]
     for key in fixed:
@@ -117,9 +116,7 @@ def import_mantra(name: str, files: Sequence[Path], settings: dict[str, Any]) ->
     matched = mantra_published.match(names, [own for own, _ in wanted])
     slots = [(key, variable, "keras") for key, (_, variable) in zip(matched, wanted, strict=True)]
     fill(slots, arrays, model=name, source=source, ignore=fixed)
-    floor = model.get_layer("differences").floor
-    floor.assign(floor - mantra_published.FLOOR)
-    return Imported(model, _card(name, mantra_published.__name__, settings))
+    return Imported(model, _card(name, mantra_net.__name__, settings))
 
 
 def recognise(arrays: Mapping[str, np.ndarray]) -> str | None:
@@ -160,7 +157,8 @@ def _card(name: str, module: str, settings: Mapping[str, Any]) -> Card:
             "view": "whole",
             "range": [0, 255],
             "colour": "RGB",
-            "tile": {"size": TILE, "overlap": OVERLAP},
+            "tile": TILE,
+            "overlap": OVERLAP,
         },
         classes=[],
         output="mask: P(inpainted) of each pixel, the picture's size",

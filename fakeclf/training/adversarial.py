@@ -141,6 +141,12 @@ def texture_ratio(picture: np.ndarray, made: np.ndarray, where: np.ndarray | Non
     return float(after.mean() / before.mean()) if counted.any() and before.mean() > 0 else float("nan")
 
 
+def median(ratios: list[float]) -> float:
+    """The median of those that could be measured; NaN where there are none."""
+    measured = [ratio for ratio in ratios if not np.isnan(ratio)]
+    return float(np.median(measured)) if measured else float("nan")
+
+
 def _mean(values: Any, counted: Any) -> Any:
     weights = ops.ones_like(values) * counted
     return ops.sum(values * weights) / (ops.sum(weights) + 1e-6)

@@ -20,7 +20,7 @@ from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import photo_splits, psnr
 from fakeclf.errors import FakeclfError
 from fakeclf.models import discriminator, small_autoencoder
-from fakeclf.training.adversarial import AdversarialPair, texture_ratio
+from fakeclf.training.adversarial import AdversarialPair, median, texture_ratio
 from fakeclf.training.stepwise import CROPS_OF_ONE_PHOTO, falling_rate, random_crops, readable, run_steps
 
 __all__ = ["CROPS_OF_ONE_PHOTO", "AutoencoderRun", "photo_splits", "train_autoencoder"]
@@ -156,7 +156,7 @@ def mean_figures(model: keras.Model, paths: list[Path]) -> dict[str, float]:
         trip = np.rint(np.asarray(model.predict_on_batch(picture[None].astype("float32")))[0]).astype(np.uint8)
         psnrs.append(psnr(picture, trip))
         textures.append(texture_ratio(picture, trip))
-    return {"psnr": float(np.mean(psnrs)), "texture": float(np.nanmedian(textures))}
+    return {"psnr": float(np.mean(psnrs)), "texture": median(textures)}
 
 
 class _Autoencoding(AdversarialPair):

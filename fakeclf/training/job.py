@@ -138,32 +138,11 @@ def train_classifier(recipe: Recipe, plan: Plan) -> Job:
 
 
 def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
-    """Train an autoencoder on a folder of photographs (``recipe.dataset``).
-
-    An epoch shows ``CROPS_OF_ONE_PHOTO`` crops of every training photograph; PSNR stands in for accuracy.
-    """
-    from fakeclf.training.autoencoder_training import CROPS_OF_ONE_PHOTO, photo_splits
+    """Train an autoencoder on a folder of photographs (``recipe.dataset``); PSNR stands in for accuracy."""
     from fakeclf.training.autoencoder_training import train_autoencoder as train
-    from fakeclf.training.trainer import precision_policy
 
-    if not Path(recipe.dataset).is_dir():
-        raise FakeclfError(f"{recipe.model} learns from a folder of photographs; there is no folder {recipe.dataset!r}")
-    photographs = photo_splits(recipe.dataset, seed=recipe.seed)
-    crop = recipe.input_size or model_spec(recipe.model).input_size
-    remember_recipe(plan.run, recipe, plan.resume)
-    result = train(
-        recipe.dataset,
-        plan.run,
-        steps=max(1, recipe.epochs * len(photographs["train"]) * CROPS_OF_ONE_PHOTO // recipe.batch_size),
-        seed=recipe.seed,
-        batch_size=recipe.batch_size,
-        crop=crop,
-        learning_rate=recipe.optimizer.learning_rate,
-        precision=precision_policy(recipe.precision),
-        resume=plan.resume,
-        measure=("val", "test"),
-        **recipe.model_args,
-    )
+    settings = photograph_settings(recipe, plan)
+    result = train(recipe.dataset, plan.run, **settings)
     drawn = plan.run / "plots"
     plots.learning_curves({"loss": [point["loss"] for point in result.history]}, drawn / "learning_curves.png")
     card = Card(
@@ -186,8 +165,10 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
                 "split": part,
                 "pictures": result.pictures[part],
                 "psnr_db": round(psnr, 3),
+                "texture": round(result.texture[part], 3),
                 "protocol": [
-                    "PSNR of the round trip, rounded to 8 bits, against the decoded photograph; whole pictures"
+                    "PSNR of the round trip, rounded to 8 bits, against the decoded photograph; whole pictures",
+                    "texture: median ratio of local deviations, round trip to photograph",
                 ],
             }
             for part, psnr in result.psnr.items()
@@ -199,6 +180,34 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
     head = f"{'part':12}{'pictures':>8}{'PSNR, dB':>10}"
     table = "\n".join([f"{plan.name} after {result.steps:,} steps", head, *rows])
     return Job(saved, card, table, saved / "plots")
+
+
+def photograph_settings(recipe: Recipe, plan: Plan) -> dict[str, Any]:
+    """What trainings on plain photographs are told, once the run's folder has its recipe.
+
+    An epoch shows two crops of every training photograph; ``model_args.steps`` says the number of steps outright.
+
+    Raises:
+        FakeclfError: ``recipe.dataset`` is no folder, or the run was begun with another recipe.
+    """
+    from fakeclf.data.regenerated import photo_splits
+    from fakeclf.training.trainer import precision_policy
+
+    if not Path(recipe.dataset).is_dir():
+        raise FakeclfError(f"{recipe.model} learns from a folder of photographs; there is no folder {recipe.dataset!r}")
+    photographs = photo_splits(recipe.dataset, seed=recipe.seed)["train"]
+    remember_recipe(plan.run, recipe, plan.resume)
+    return {
+        "steps": max(1, recipe.epochs * len(photographs) * 2 // recipe.batch_size),
+        "seed": recipe.seed,
+        "batch_size": recipe.batch_size,
+        "crop": recipe.input_size or model_spec(recipe.model).input_size,
+        "learning_rate": recipe.optimizer.learning_rate,
+        "precision": precision_policy(recipe.precision),
+        "resume": plan.resume,
+        "measure": ("val", "test"),
+        **recipe.model_args,
+    }
 
 
 def require_free(folder: Path, force: bool) -> None:

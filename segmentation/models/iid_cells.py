@@ -160,7 +160,9 @@ def cell(x: Any, slots: Sequence[keras.layers.Layer], *, filters: int, stride: i
     """
     skip, step = x, slot_index(name, 0) - 3
     if stride != 1 or x.shape[-1] != filters:
-        skip = keras.layers.Conv2D(filters, 1, strides=stride, use_bias=False, name=f"{name}.skip")(x)
+        # Pixels are left out first for the reason given in resnet.convolution.
+        skip = keras.layers.MaxPooling2D(1, stride, name=f"{name}.subsample")(x) if stride != 1 else x
+        skip = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}.skip")(skip)
         skip = batch_norm(skip, f"{name}.skipbn")
     if step > 0:
         x = relu(x, f"{name}.rep.0")

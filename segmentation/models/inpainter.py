@@ -99,7 +99,8 @@ class PullPush(keras.layers.Layer):
         means = sums / ops.maximum(known, 1e-6)
         if levels == 0:
             return means
-        below = self._filled(*(ops.average_pool(x, 2, 2, padding="same") for x in (sums, known)), levels - 1)
+        halved = [ops.average_pool(x, 2, 2, padding="same") for x in (sums, known)]
+        below = self._filled(halved[0], halved[1], levels - 1)
         trust = known if levels == self.levels else ops.cast(known > 0, known.dtype)
         return trust * means + (1.0 - trust) * resize_bilinear(below, ops.shape(sums)[1], ops.shape(sums)[2])
 

@@ -3,7 +3,7 @@
 Reference: Wu, AbdAlmageed & Natarajan 2019, "ManTra-Net: manipulation tracing network for detection and localization of
 image forgeries with anomalous features", CVPR. A VGG-like extractor gives each pixel a unit vector of trace features;
 64 projections of it are compared with their means over windows of growing size, in deviations of the whole picture, and
-a convolutional LSTM reads those differences from far to near.
+a convolutional LSTM reads those differences, from near to far as the authors' code does (the paper says far to near).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def network(x: Any, *, width: float = 1.0, windows: tuple[int, ...] = (7, 15, 31
     )(x)
     x = keras.layers.BatchNormalization(center=False, scale=False, name="project_norm", dtype="float32")(x)
     differences = WindowDifferences(windows, name="differences", dtype="float32")(x)
-    x = ConvLSTM(8, 7, gates=gates, name="far_to_near", dtype="float32")(differences)
+    x = ConvLSTM(8, 7, gates=gates, name="near_to_far", dtype="float32")(differences)
     return keras.layers.Conv2D(1, 7, padding="same", name="logits", dtype="float32")(x)
 
 
@@ -74,14 +74,14 @@ class WindowDifferences(keras.layers.Layer):
         windows: odd sides, pixels; the border is not counted in a window's mean.
 
     Input shape: (batch, h, w, c).
-    Output shape: a list of (batch, h, w, c), from far to near: the whole map's mean, then the windows, largest first.
+    Output shape: a list of (batch, h, w, c), from near to far: the smallest window first, the whole map's mean last.
     """
 
     def __init__(self, windows: tuple[int, ...] | list[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not windows or any(side < 3 or side % 2 == 0 for side in windows):
             raise ValueError(f"windows must be odd sides of at least 3 pixels. Received: windows={windows!r}")
-        self.windows = tuple(sorted(windows, reverse=True))
+        self.windows = tuple(sorted(windows))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         start = keras.initializers.Constant(1e-3)
@@ -92,9 +92,9 @@ class WindowDifferences(keras.layers.Layer):
     def call(self, x: Any) -> list[Any]:
         mean = ops.mean(x, axis=(1, 2), keepdims=True)
         deviation = ops.sqrt(ops.mean((x - mean) ** 2, axis=(1, 2), keepdims=True) + 1e-12)
-        scale = ops.maximum(deviation, self.floor + 1e-5)
+        scale = ops.maximum(deviation, self.floor + 1e-6)
         near = [ops.average_pool(x, side, strides=1, padding="same") for side in self.windows]
-        return [ops.abs(x - middle) / scale for middle in (mean, *near)]
+        return [ops.abs(x - middle) / scale for middle in (*near, mean)]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> list[tuple[int | None, ...]]:
         return [tuple(input_shape)] * (1 + len(self.windows))

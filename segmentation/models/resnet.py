@@ -88,6 +88,11 @@ def convolution(
 ) -> Any:
     """A convolution that starts as torchvision's do: normal, variance 2 / (filters * size²)."""
     start = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    if size == 1 and stride > 1:
+        # The same, pixels left out first: TensorFlow 2.21's gradient of strided 1x1 convolutions with few input
+        # channels writes beyond its memory on processors.
+        x = keras.layers.MaxPooling2D(1, stride, name=layer_name(f"{name}.subsample"))(x)
+        stride = 1
     return keras.layers.Conv2D(
         filters,
         size,

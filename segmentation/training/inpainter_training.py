@@ -1,8 +1,8 @@
 """Train the small inpainter on crops of photographs with drawn holes: ``train_inpainter`` reads from top to bottom.
 
 The loss is the mean absolute error within holes (around them the picture is kept as it is) plus an adversarial one: the
-error alone is least for a smear, which the adversary tells from texture at a glance. Where there is no hole the adversary is
-not asked (Zeng et al. 2021, arXiv:2104.01431).
+error alone is least for a smear, which the adversary tells from texture at a glance. Where there is no hole the
+adversary is not asked (Zeng et al. 2021, arXiv:2104.01431).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keras import ops
 from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import photo_splits
 from fakeclf.models import discriminator
-from fakeclf.training.adversarial import AdversarialPair, texture_ratio
+from fakeclf.training.adversarial import AdversarialPair, median, texture_ratio
 from fakeclf.training.stepwise import random_crops, readable, run_steps
 from segmentation.forgeries.masks import MaskSource, mask_source
 from segmentation.models import inpainter
@@ -34,7 +34,7 @@ DEPTH = 4
 class InpainterRun:
     """A finished (or stopped) training: the float32 model, its steps and seconds, figures by part, history of losses.
 
-    ``figures`` holds ``FillFigures`` as mappings: part -> name -> value.
+    ``figures``: part -> what ``fill_figures`` measured there.
     """
 
     model: keras.Model
@@ -144,7 +144,9 @@ def fill_figures(
         "blurred_" before it; "pictures", their number.
     """
     holes_from = mask_source(masks, area=AREA)
-    rows: list[list[float]] = []
+    found: dict[str, list[float]] = {
+        f"{way}{name}": [] for way in ("", "blurred_") for name in ("psnr", "l1", "texture")
+    }
     for index, path in enumerate(paths):
         picture = readable(path)
         if picture is None:
@@ -152,18 +154,15 @@ def fill_figures(
         top, left = (max(side - largest, 0) // 2 for side in picture.shape[:2])
         picture = picture[top : top + largest, left : left + largest]
         hole = _hole(holes_from, picture, path.stem, np.random.default_rng([seed, index]))
-        if not hole.any() or hole.all():
-            continue
         inputs = {"pictures": picture[None].astype("float32"), "holes": hole[None]}
         made = np.rint(np.asarray(model.predict_on_batch(inputs))[0])
-        rows.append([*_compared(picture, made, hole), *_compared(picture, blurred_fill(picture, hole), hole)])
-    psnr, l1, texture, *blurred = (np.nanmean, np.nanmean, np.nanmedian) * 2
-    figures = np.array(rows, float).reshape(-1, 6)
-    names = ("psnr", "l1", "texture", "blurred_psnr", "blurred_l1", "blurred_texture")
-    values = [
-        float(mean(column)) for mean, column in zip((psnr, l1, texture, *blurred), figures.T, strict=True) if len(rows)
-    ]
-    return dict(zip(names, values, strict=False)) | {"pictures": float(len(rows))}
+        for way, fill in (("", made), ("blurred_", blurred_fill(picture, hole))):
+            error = (fill - picture)[hole[..., 0] > 0].astype(np.float64)
+            found[f"{way}psnr"].append(10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-10)))
+            found[f"{way}l1"].append(float(np.mean(np.abs(error))))
+            found[f"{way}texture"].append(texture_ratio(picture, fill, hole[..., 0] > 0))
+    figures = {name: median(values) if "texture" in name else float(np.mean(values)) for name, values in found.items()}
+    return figures | {"pictures": float(len(found["psnr"]))}
 
 
 def blurred_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -204,10 +203,3 @@ class _Filling(AdversarialPair):
 
 def _hole(source: MaskSource, picture: np.ndarray, name: str, random: np.random.Generator) -> np.ndarray:
     return (source.draw(picture, name, random) >= 128).astype(np.float32)[..., None]
-
-
-def _compared(picture: np.ndarray, made: np.ndarray, hole: np.ndarray) -> tuple[float, float, float]:
-    within = hole[..., 0] > 0
-    error = made[within].astype(np.float64) - picture[within]
-    psnr = 10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-10))
-    return float(psnr), float(np.mean(np.abs(error))), texture_ratio(picture, made, within)

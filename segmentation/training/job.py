@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fakeclf import bundle, plots
+from pathlib import Path
+
+from fakeclf import bundle, config, plots
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
 from fakeclf.registry import model as model_spec
-from fakeclf.training.job import Job, Plan, remember_recipe, trained_on
+from fakeclf.training.job import Job, Plan, photograph_settings, remember_recipe, trained_on
 from segmentation import datasets
 
-TILE = {"size": 1024, "overlap": 128}
 EVALUATED = 200
 
 
@@ -21,7 +22,7 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
     """
     from fakeclf.training.trainer import train
     from segmentation.evaluate import choose_threshold, evaluate
-    from segmentation.localize import Localizer
+    from segmentation.localize import OVERLAP, TILE, Localizer
 
     dataset = datasets.load(
         recipe.dataset, validation=recipe.validation, seed=recipe.seed, variant=recipe.localizing.variant
@@ -34,7 +35,7 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
         kind="localizer",
         model=spec.name,
         module=spec.builder.partition(":")[0],
-        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB", "tile": TILE},
+        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB", "tile": TILE, "overlap": OVERLAP},
         classes=[],
         output="mask: P(inpainted) of each pixel, the picture's size",
         trained_on={
@@ -68,3 +69,48 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
         table = found.to_table()
     saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)
     return Job(saved, card, table, saved / "plots")
+
+
+def train_inpainter(recipe: Recipe, plan: Plan) -> Job:
+    """Train an inpainter on a folder of photographs (``recipe.dataset``) and measure its fills."""
+    from segmentation.training.inpainter_training import train_inpainter as train
+
+    result = train(recipe.dataset, plan.run, **photograph_settings(recipe, plan))
+    drawn = plan.run / "plots"
+    plots.learning_curves({"loss": [point["loss"] for point in result.history]}, drawn / "learning_curves.png")
+    protocol = [
+        "one seeded hole a picture, at most 256 pixels around its middle; figures are of the hole's pixels alone",
+        "blurred: the same figures of a blur of what surrounds the hole, for comparison",
+        "texture: median ratio of local deviations inside the hole, fill to photograph",
+    ]
+    card = Card(
+        name=plan.name,
+        kind="inpainter",
+        model=recipe.model,
+        module=model_spec(recipe.model).builder.partition(":")[0],
+        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
+        classes=[],
+        output="the picture with its holes filled, 0-255, same size",
+        trained_on={
+            "photographs": result.pictures,
+            "recipe": config.to_mapping(recipe),
+            "steps": result.steps,
+            "seconds": round(result.seconds),
+        },
+        results=[
+            {
+                "data": Path(recipe.dataset).name,
+                "split": part,
+                **{name: round(value, 3) for name, value in figures.items()},
+                "protocol": protocol,
+            }
+            for part, figures in result.figures.items()
+        ],
+        limits=["made to leave an inpainter's traces at little cost; its fills do not deceive people"],
+    )
+    saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)
+    rows = [
+        f"{part:6}" + "".join(f"  {name} {value:.3g}" for name, value in figures.items())
+        for part, figures in result.figures.items()
+    ]
+    return Job(saved, card, "\n".join([f"{plan.name} after {result.steps:,} steps", *rows]), saved / "plots")

@@ -10,6 +10,7 @@ from fakeclf.training.adversarial import (
     AdversarialPair,
     discriminator_loss,
     generator_loss,
+    median,
     texture_ratio,
 )
 
@@ -122,3 +123,4 @@ def test_no_texture_where_nothing_can_be_measured():
     assert np.isnan(texture_ratio(picture, picture, np.zeros((20, 20), bool)))
     assert np.isnan(texture_ratio(picture[:5], picture[:5]))
     assert np.isnan(texture_ratio(np.zeros((9, 9, 3)), np.ones((9, 9, 3))))
+    assert np.isnan(median([])) and np.isnan(median([float("nan")])) and median([1.0, float("nan"), 3.0]) == 2

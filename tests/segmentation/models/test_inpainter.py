@@ -95,10 +95,10 @@ def test_it_comes_back_from_a_file_and_has_half_a_million_parameters(model, tmp_
 
 def test_the_network_trains_in_mixed_precision():
     network = inpainter.build_network(0.25, "mixed_bfloat16")
-    network.compile(keras.optimizers.Adam(3e-3), "mae", jit_compile=False)
-    random = np.random.default_rng(5)
-    truth = np.tile(random.choice([0.2, 0.8], (1, 1, 16, 1)), (4, 16, 1, 3)).astype("float32")  # stripes
-    holes = np.zeros((4, 16, 16, 1), "float32")
-    holes[:, 5:11] = 1
-    losses = [float(network.train_on_batch([truth, holes], truth)) for _ in range(12)]
-    assert losses[-1] < 0.8 * losses[0]
+    network.compile(keras.optimizers.Adam(1e-2), "mae", jit_compile=False)
+    stripes = np.tile(np.repeat([0.2, 0.8], 4), 2)  # which the smooth fill blurs
+    truth = np.tile(stripes[None, None, :, None], (2, 16, 1, 3)).astype("float32")
+    holes = np.zeros((2, 16, 16, 1), "float32")
+    holes[:, 3:13, 3:13] = 1
+    losses = [float(network.train_on_batch([truth, holes], truth)) for _ in range(25)]
+    assert losses[-1] < 0.75 * losses[0]

@@ -26,7 +26,7 @@ def test_srm_channels_hold_all_colours_of_a_filter_together() -> None:
 def test_differences_are_those_of_numpy() -> None:
     x = np.random.default_rng(0).normal(size=(1, 20, 17, 2)).astype("float32")
     layer = mantra_net.WindowDifferences((3, 7))
-    far, wide, near = (np.asarray(part)[0] for part in layer(x))
+    near, wide, far = (np.asarray(part)[0] for part in layer(x))
     deviation = x[0].std((0, 1))
     np.testing.assert_allclose(far, np.abs(x[0] - x[0].mean((0, 1))) / deviation, atol=1e-4)
     inside = np.ones((20, 17))
