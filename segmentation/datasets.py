@@ -192,7 +192,8 @@ def _universal(folder: str, variant: str) -> list[tuple[Pair, str]]:
 def _described(root: Path) -> Iterator[tuple[str, dict[str, Path], str, str]]:
     """Each record of a folder: its name, files by variant, photograph and generator.
 
-    The last two come from the manifest, where there is one; else from the name and the innermost folder that is no part.
+    The last two come from the manifest, where there is one; else from the name and the innermost folder that is no
+    part.
     """
     known = _manifest(root)
     for name, files in sorted(find_records(root).items()):

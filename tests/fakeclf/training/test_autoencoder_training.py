@@ -77,7 +77,7 @@ def test_the_adversary_moves_what_the_distance_alone_would_not(photos, tmp_path)
         np.testing.assert_allclose(one, other, atol=1e-6)
     runs = {
         game: train_autoencoder(
-            photos, tmp_path / game, steps=12, learning_rate=0.003, adversary=1.0, game=game, **settings
+            photos, tmp_path / game, steps=6, learning_rate=0.003, adversary=1.0, game=game, **settings
         )
         for game in ("log", "non-saturating")
     }

@@ -49,6 +49,7 @@ def test_training_moves_the_weights(spec: registry.ModelSpec) -> None:
     mask[:, 16:48, 16:48] = 1
     targets = {"mask": mask, "edge": mask, "score": np.ones((2, 1), "float32")}
     learner.compile(keras.optimizers.Adam(1e-2), jit_compile=False, **objective(spec.loss, learner.output_names))
+    learner.optimizer.build(learner.trainable_variables)  # else the step is traced twice
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in learner.trainable_weights]
     shown = np.concatenate([picture(64, 64), picture(64, 64)[:, ::-1]])
     for _ in range(3):
