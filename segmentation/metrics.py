@@ -90,7 +90,8 @@ class PixelCounts:
         tp, fp, fn, tn = (np.asarray(cell, float) for cell in (self.tp, self.fp, self.fn, self.tn))
         # Roots first: the product of four pixel counts overflows integers.
         scale = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
-        return self._both(np.divide(tp * tn - fp * fn, scale, out=np.zeros(scale.shape), where=scale != 0))
+        ratio = np.divide(tp * tn - fp * fn, scale, out=np.zeros(scale.shape), where=scale != 0)
+        return self._both(np.clip(ratio, -1.0, 1.0))  # rounding may leave the range by its last digit
 
     def pooled(self) -> PixelCounts:
         """The counts of all pictures together."""

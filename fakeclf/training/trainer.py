@@ -72,7 +72,7 @@ def train(
         strategy: ``auto``, ``none``, ``mirrored`` or ``multiworker``.
         memory_fraction: share of each GPU's memory to use.
         resume: False starts afresh.
-        build: makes the model instead of the recipe's ``model`` (an ensemble's assembly, for example).
+        build: makes the model instead of the recipe's ``model``; it must be a classifier (an ensemble, for example).
 
     Raises:
         FakeclfError: for a recipe that the model refuses, an unreadable class, or a training that diverged.
@@ -81,8 +81,9 @@ def train(
     if not resume and placement.chief:
         shutil.rmtree(run, ignore_errors=True)
     keras.utils.set_random_seed(recipe.seed)
+    fed_as = "classifier" if build else model_spec(recipe.model).kind
     build = build or (lambda: build_model(recipe))
-    feed: Feed = resolve(kind(model_spec(recipe.model).kind).feed)(recipe, dataset)
+    feed: Feed = resolve(kind(fed_as).feed)(recipe, dataset)
 
     policy = precision_policy(recipe.precision)
     with placement.scope():

@@ -63,7 +63,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["modles"], "did you mean 'models'?"),
         (["models", "lst"], "did you mean 'list'?"),
-        (["frobnicate"], "allowed: data, doctor"),
+        (["frobnicate"], "allowed: data, detect, doctor"),
         (["train", "--modle", "x"], "'--model'"),
         (["train", "--epochs", "no"], "'no' is not a valid integer"),
         (["train", "--epochs", "0"], "x>=1"),

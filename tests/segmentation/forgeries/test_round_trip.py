@@ -102,3 +102,12 @@ def test_a_bundle_that_only_calls_itself_an_inpainter_is_refused(tmp_path: Path)
     name = saved(tmp_path / "other", "inpainter", keras.Model(pictures, keras.layers.Rescaling(1.0)(pictures)))
     with pytest.raises(FakeclfError, match="takes pictures and holes"):
         open_source(name)
+
+
+def test_the_shipped_inpainter_takes_pictures_of_any_size_one_after_the_other() -> None:
+    source = open_source("inpainter")
+    for height, width in ((64, 64), (50, 64), (61, 43)):
+        mask = np.zeros((height, width), bool)
+        mask[20:34, 10:30] = True
+        filled = source.fill(picture(height, width), mask, np.random.default_rng(0))
+        assert filled.shape == (height, width, 3) and (filled[mask] != picture(height, width)[mask]).any()

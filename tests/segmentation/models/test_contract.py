@@ -61,8 +61,9 @@ def test_training_moves_the_weights(spec: registry.ModelSpec) -> None:
         for weight, old in zip(learner.trainable_weights, before, strict=True)
         if np.array_equal(keras.ops.convert_to_numpy(weight), old)
     ]
-    # A network as narrow as this has a relu or two that never open; a branch that is cut off has many weights.
-    assert len(still) <= 0.03 * len(before), still
+    # A network as narrow as this has a relu or two that never open, and ManTra-Net's least deviation only acts where a
+    # map is flat; a branch that is cut off has many weights.
+    assert len(still) <= max(1, 0.03 * len(before)), still
 
 
 def test_a_saved_model_is_the_same_model(model: keras.Model, tmp_path: Path) -> None:

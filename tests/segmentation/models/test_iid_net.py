@@ -11,6 +11,7 @@ from scipy.ndimage import median_filter
 
 from fakeclf.errors import FakeclfError
 from segmentation.models import iid_cells, iid_net
+from segmentation.models.resnet import layer_name
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "iid_net.npz"
 INNER = {"conv1": 8, "cell1": 16, "cell2": 16, "cell4": 16, "cell10": 16, "att": 24}
@@ -98,16 +99,16 @@ def test_without_any_one_branch_it_does_not(golden):
             ("conv1", 0, 3),
             ("conv1", 3, 6),
             ("conv1", 6, 15),
-            ("decision.1", 0, 256),
-            ("decision.1", 256, 512),
-            ("decision.1", 512, 768),
+            ("decision-1", 0, 256),
+            ("decision-1", 256, 512),
+            ("decision-1", 512, 768),
         )
     }
     ends = [f"cell1.rep.{place}" for place in (1, 4, 7, 10)] + ["cell1.skipbn", "cell2.skipbn"]
     ends += [f"cell{number}.rep.{place}" for number in range(2, 11) for place in (2, 5, 8, 11)]
     for name in ends:
         # What a batch norm multiplies; its shift is left, as a constant is no branch.
-        branches[name] = (model.get_layer(name).gamma, slice(None))
+        branches[name] = (model.get_layer(layer_name(name)).gamma, slice(None))
     assert difference(run(), expected["case0/logits"]) < 1e-5
     for name, (weight, part) in branches.items():
         before = np.asarray(weight).copy()
