@@ -100,7 +100,7 @@ class LearnedInpainter(HoleSource):
 
         def run(seen: np.ndarray, hole: np.ndarray) -> np.ndarray:
             batch = {"pictures": seen[None].astype(np.float32), "holes": hole[None, ..., None].astype(np.float32)}
-            # Not predict_on_batch: Keras 3.15 on TensorFlow reuses one size's padding of dilated convolutions for others.
+            # Not predict_on_batch: on TensorFlow it reuses one size's padding of dilated convolutions for others.
             return to_bytes(np.asarray(self.model(batch, training=False))[0])
 
         return through_window(picture, mask, run, largest=TILE)
