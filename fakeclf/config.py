@@ -86,6 +86,8 @@ class Localizing:
     smallest: float = 0.02
     """Of drawn masks, as a share of the crop."""
     largest: float = 0.4
+    leave_out: str = ""
+    """Generators, separated by commas, that training and the choice of a threshold go without, to be tested on."""
     balance: bool = False
     """Show every generator alike often, however many pairs it has (and whatever the weights of a mixture)."""
     pristine: float = 0.0

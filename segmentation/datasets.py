@@ -282,12 +282,24 @@ def _manifest(root: Path) -> dict[str, dict[str, Any]]:
         raise FakeclfError(f"{path} is no manifest of forged pairs ({error}); forge them again") from error
 
 
-def without(pairs: PairSet, generators: Sequence[str]) -> PairSet:
-    """``pairs`` without those of the named generators in train and validation, for tests on what was left out."""
-    keep = [pair.generator not in generators for pair in pairs.train]
+def without(pairs: PairSet, generators: str) -> PairSet:
+    """``pairs`` without some generators in train and validation, for tests on what was left out.
+
+    Args:
+        pairs: the data set.
+        generators: their names, separated by commas; none leaves all as it is.
+
+    Raises:
+        FakeclfError: there is no such generator in the data set; the message names the nearest.
+    """
+    named = {name.strip() for name in generators.split(",") if name.strip()}
+    known = {pair.generator for part in (pairs.train, pairs.validation, pairs.test) for pair in part if pair.generator}
+    for name in sorted(named - known):
+        raise FakeclfError(f"leave_out: {pairs.name} has no generator {name!r}; {closest(name, known)}")
+    keep = [pair.generator not in named for pair in pairs.train]
     return replace(
         pairs,
         train=tuple(pair for pair, kept in zip(pairs.train, keep, strict=True) if kept),
         weights=tuple(weight for weight, kept in zip(pairs.weights, keep, strict=False) if kept),
-        validation=tuple(pair for pair in pairs.validation if pair.generator not in generators),
+        validation=tuple(pair for pair in pairs.validation if pair.generator not in named),
     )

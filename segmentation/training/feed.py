@@ -19,7 +19,7 @@ from fakeclf.config import Recipe
 from fakeclf.data.degrade import random_degradation
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import model as model_spec
-from segmentation.datasets import Pair, PairSet
+from segmentation.datasets import Pair, PairSet, without
 from segmentation.forgeries import compose
 from segmentation.forgeries.masks import mask_source
 from segmentation.training.objective import objective
@@ -46,6 +46,7 @@ class LocalizerFeed:
         self.size = recipe.input_size or spec.input_size
         self.loss_name = recipe.loss or spec.loss
         self.reader = CropReader(self.size, recipe)
+        dataset = without(dataset, self.settings.leave_out)
         self.learning = dataset.train
         self.weights = _balanced(dataset.train) if self.settings.balance else dataset.weights
         self.held_out = _evenly([pair for pair in dataset.validation], VALIDATION_CROPS)

@@ -27,6 +27,7 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
     dataset = datasets.load(
         recipe.dataset, validation=recipe.validation, seed=recipe.seed, variant=recipe.localizing.variant
     )
+    learnt = datasets.without(dataset, recipe.localizing.leave_out)
     remember_recipe(plan.run, recipe, plan.resume)
     result = train(recipe, dataset, plan.run, **plan.how())
     spec = model_spec(recipe.model)
@@ -40,18 +41,20 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
         output="mask: P(inpainted) of each pixel, the picture's size",
         trained_on={
             **trained_on(recipe, dataset, result),
-            "generators": sorted({pair.generator for pair in dataset.train if pair.generator}),
+            "generators": sorted({pair.generator for pair in learnt.train if pair.generator}),
         },
         limits=["it knows the traces of the generators it was trained on; what others leave it may not see"],
     )
     locate = Localizer(result.model, name=plan.name)
+    # What was left out of the training is measured too, but has no say in the threshold.
     forged = [pair for pair in dataset.validation if not pair.drawn]
     table = f"{plan.name}: nothing to validate on but whole frames; measure it on pairs with `fakeclf evaluate`"
     drawn = plan.run / "plots"
     plots.learning_curves(result.history, drawn / "learning_curves.png")
     if any(pair.label == 0 for pair in forged):
         edges = recipe.localizing.edges
-        card.threshold = choose_threshold(locate, forged, edges=edges, limit=EVALUATED, seed=recipe.seed)
+        known = [pair for pair in learnt.validation if not pair.drawn]
+        card.threshold = choose_threshold(locate, known, edges=edges, limit=EVALUATED, seed=recipe.seed)
         found = evaluate(
             locate,
             forged,

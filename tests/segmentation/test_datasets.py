@@ -120,9 +120,12 @@ def test_mixtures_have_weights(tmp_path: Path) -> None:
     of_one = [weight for pair, weight in zip(found.train, found.weights, strict=True) if pair.drawn]
     of_other = [weight for pair, weight in zip(found.train, found.weights, strict=True) if not pair.drawn]
     assert sum(of_one) == pytest.approx(3) and sum(of_other) == pytest.approx(1)
-    left = datasets.without(found, ["deep"])
+    left = datasets.without(found, "deep")
     assert len(left.train) == len(left.weights) < len(found.train)
     assert all(pair.generator != "deep" for pair in (*left.train, *left.validation))
+    assert left.test == found.test and datasets.without(found, "") == found
+    with pytest.raises(FakeclfError, match="did you mean 'deep'"):
+        datasets.without(found, "telea, deeep")
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,9 @@ def test_turns_move_picture_and_mask_alike(pasted: Path) -> None:
         np.testing.assert_array_equal(shown[..., 0] == 250, mask[..., 0] == 1)
         places.add(mask.tobytes())
     assert len(places) == 8
+
+
+def test_a_generator_can_be_left_out(frames: Path, pasted: Path) -> None:
+    feed = LocalizerFeed(with_("localizing.leave_out=fill"), datasets.load(f"ut:{frames}+{pasted}"))
+    assert {pair.generator for pair in (*feed.learning, *feed.held_out)} == {"bright", ""}
+    assert "fill" not in {pair.generator for pair in feed.held_out}
