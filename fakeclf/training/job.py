@@ -168,7 +168,7 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
                 "texture": round(result.texture[part], 3),
                 "protocol": [
                     "PSNR of the round trip, rounded to 8 bits, against the decoded photograph; whole pictures",
-                    "texture: median ratio of local deviations, round trip to photograph",
+                    "texture: median ratio of mean local variance (7x7, grey), round trip to photograph",
                 ],
             }
             for part, psnr in result.psnr.items()

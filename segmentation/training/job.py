@@ -84,7 +84,7 @@ def train_inpainter(recipe: Recipe, plan: Plan) -> Job:
     protocol = [
         "one seeded hole a picture, at most 256 pixels around its middle; figures are of the hole's pixels alone",
         "blurred: the same figures of a blur of what surrounds the hole, for comparison",
-        "texture: median ratio of local deviations inside the hole, fill to photograph",
+        "texture: median ratio of mean local variance (7x7, grey) inside the hole, fill to photograph",
     ]
     card = Card(
         name=plan.name,

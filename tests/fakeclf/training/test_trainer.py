@@ -156,14 +156,14 @@ def test_bfloat16_trains_and_returns_float32(pictures: Path, tmp_path: Path) -> 
 
 
 def test_two_mirrored_devices_train(pictures: Path, tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    assert len(tf.config.list_logical_devices("CPU")) == 2
-    result = tiny.train(pictures, tmp_path, [], strategy="mirrored")
-    assert len(result.devices) == 2
-    assert result.history["accuracy"][-1] > 0.8
+    # In a process of its own: TensorFlow keeps the shapes of a process's first mirrored reductions for good.
+    result = result_of(started(pictures, tmp_path, "strategy=mirrored"))
+    assert len(result["devices"]) == 2
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()))
+    assert float(rows[-1]["accuracy"]) > 0.8
     # The kept weights are those that were validated.
-    assert min(result.history["val_loss"]) == pytest.approx(json.loads((tmp_path / "kept.json").read_text())["value"])
+    kept = json.loads((tmp_path / "kept.json").read_text())["value"]
+    assert min(float(row["val_loss"]) for row in rows) == pytest.approx(kept)
 
 
 def test_two_workers_end_with_equal_weights(pictures: Path, tmp_path: Path) -> None:

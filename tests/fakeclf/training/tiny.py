@@ -72,6 +72,11 @@ def main() -> None:
     while settings and settings[0].startswith(("strategy=", "slow=")):
         key, _, value = settings.pop(0).partition("=")
         options[key] = value
+    if options.get("strategy") == "mirrored":
+        import tensorflow as tf
+
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
     if pause := float(options.pop("slow", 0)):
         write = callbacks.ResumePoint.on_epoch_end
 
