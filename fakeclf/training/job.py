@@ -150,15 +150,8 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
         kind="autoencoder",
         model=recipe.model,
         module="fakeclf.models.autoencoder",
-        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
-        classes=[],
         output="the picture after its round trip, 0-255, same size",
-        trained_on={
-            "photographs": result.pictures,
-            "recipe": config.to_mapping(recipe),
-            "steps": result.steps,
-            "seconds": round(result.seconds),
-        },
+        **photograph_facts(recipe, result),
         results=[
             {
                 "data": Path(recipe.dataset).name,
@@ -207,6 +200,20 @@ def photograph_settings(recipe: Recipe, plan: Plan) -> dict[str, Any]:
         "resume": plan.resume,
         "measure": ("val", "test"),
         **recipe.model_args,
+    }
+
+
+def photograph_facts(recipe: Recipe, result: Any) -> dict[str, Any]:
+    """Fields that the cards of all models trained on plain photographs share."""
+    return {
+        "input": {"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
+        "classes": [],
+        "trained_on": {
+            "photographs": result.pictures,
+            "recipe": config.to_mapping(recipe),
+            "steps": result.steps,
+            "seconds": round(result.seconds),
+        },
     }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fakeclf import bundle, config, plots
+from fakeclf import bundle, plots
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
 from fakeclf.registry import model as model_spec
-from fakeclf.training.job import Job, Plan, photograph_settings, remember_recipe, trained_on
+from fakeclf.training.job import Job, Plan, photograph_facts, photograph_settings, remember_recipe, trained_on
 from segmentation import datasets
 
 EVALUATED = 200
@@ -91,15 +91,8 @@ def train_inpainter(recipe: Recipe, plan: Plan) -> Job:
         kind="inpainter",
         model=recipe.model,
         module=model_spec(recipe.model).builder.partition(":")[0],
-        input={"size": None, "view": "whole", "range": [0, 255], "colour": "RGB"},
-        classes=[],
         output="the picture with its holes filled, 0-255, same size",
-        trained_on={
-            "photographs": result.pictures,
-            "recipe": config.to_mapping(recipe),
-            "steps": result.steps,
-            "seconds": round(result.seconds),
-        },
+        **photograph_facts(recipe, result),
         results=[
             {
                 "data": Path(recipe.dataset).name,
