@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FakeclfError": "fakeclf.errors",
+    "detect": "fakeclf.detection",
     "load": "fakeclf.bundle",
     "read_card": "fakeclf.bundle",
     "train": "fakeclf.training.trainer",

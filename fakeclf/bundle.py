@@ -26,6 +26,8 @@ from fakeclf.registry import closest
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "saved_models"
+CASES = "regressions"
+"""A bundle's folder of misjudged pictures, see ``fakeclf.regressions``: the user's own, covered by no hash."""
 
 
 @dataclass
@@ -45,7 +47,8 @@ class Card:
         trained_on: data sets, sizes, licences, recipe, seed, epochs, device, seconds, training history.
         results: measured figures, each with its protocol lines.
         limits: what this model cannot see.
-        calibration: temperature, bias and abstain band, where fitted.
+        calibration: temperature, bias, threshold and abstain band, see ``fakeclf.calibration``; None where not fitted.
+        reach: which pictures it can judge, see ``fakeclf.reach``; None where not measured.
         members: of an ensemble: name and sha256 of each member's ``model.keras``.
         files: sha256 of every file of the bundle but the card.
         keras: version that saved the model.
@@ -64,6 +67,7 @@ class Card:
     results: list[dict[str, Any]] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     calibration: dict[str, Any] | None = None
+    reach: dict[str, Any] | None = None
     members: list[dict[str, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     keras: str = ""
@@ -161,6 +165,8 @@ def save(
             path.relative_to(new).as_posix(): sha256(path) for path in sorted(new.rglob("*")) if path.is_file()
         }
         _write_card(card, new)
+        if (Path(folder) / CASES).is_dir():
+            shutil.copytree(Path(folder) / CASES, new / CASES)
     return Path(folder)
 
 
@@ -170,6 +176,22 @@ def add_result(name_or_path: str | Path, result: dict[str, Any]) -> None:
     card = read_card(folder)
     key = (result.get("data"), result.get("split"))
     card.results = [old for old in card.results if (old.get("data"), old.get("split")) != key] + [result]
+    _write_card(card, folder)
+
+
+def set_calibration(name_or_path: str | Path, values: dict[str, Any]) -> None:
+    """Put a calibration into a card, in place of an older one; see ``fakeclf.calibration``."""
+    folder = find(name_or_path)
+    card = read_card(folder)
+    card.calibration = values
+    _write_card(card, folder)
+
+
+def set_reach(name_or_path: str | Path, values: dict[str, Any]) -> None:
+    """Put a reach into a card, in place of an older one; see ``fakeclf.reach``."""
+    folder = find(name_or_path)
+    card = read_card(folder)
+    card.reach = values
     _write_card(card, folder)
 
 

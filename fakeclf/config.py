@@ -37,6 +37,8 @@ class Augmentation:
     """Mirror left and right with probability one half."""
     interpolation: Literal["nearest", "bilinear"] = "bilinear"
     """Beyond the border the nearest pixel is repeated in either case."""
+    degrade: float = 0.0
+    """JPEG, WebP, resizing, blur, noise, gamma: the strength of ``fakeclf.data.degrade.random_degradation``, 0-1."""
 
 
 @dataclass(frozen=True)

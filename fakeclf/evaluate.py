@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from fakeclf.scores import Evaluation, evaluate_scores, published
 
 if TYPE_CHECKING:
     from fakeclf.bundle import Card
+    from fakeclf.calibration import Calibration
     from fakeclf.data.datasets import Example
 
-__all__ = ["Evaluation", "evaluate", "evaluate_model", "evaluate_scores", "predict", "published"]
+__all__ = ["Evaluation", "evaluate", "evaluate_model", "evaluate_scores", "predict", "published", "scorer"]
 
 SPLITS = ("train", "validation", "test")
 BATCH_BYTES = 256 << 20  # a batch of large pictures, as float32, stays below this
@@ -39,6 +40,7 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     data_dir: str | Path | None = None,
+    calibrated: bool = True,
 ) -> Evaluation:
     """Measure a saved classifier.
 
@@ -50,6 +52,7 @@ def evaluate(
         batch_size: pictures at a time; fewer where they are large.
         limit: at most about so many pictures, evenly spaced over each class of each data set.
         data_dir: where data sets lie; default: see ``fakeclf.data.datasets.data_home``.
+        calibrated: also give ECE and loss after the calibration of the model's card, where it has one.
 
     Raises:
         FakeclfError: for an unknown model, data set or split, a model that is no classifier, or an empty split.
@@ -59,12 +62,13 @@ def evaluate(
     if limit is not None and limit < 1 or batch_size < 1:
         raise FakeclfError(f"limit and batch_size must be at least 1; received {limit} and {batch_size}")
     from fakeclf import bundle
+    from fakeclf.calibration import Calibration
     from fakeclf.data import datasets
 
     card = bundle.read_card(model)
     if card.kind not in ("classifier", "ensemble"):
         raise FakeclfError(f"{card.name} is of kind {card.kind!r}; this measures classifiers and ensembles of them")
-    loaded = datasets.load(dataset, data_dir=data_dir, **_split_of_training(card))
+    loaded = datasets.load(dataset, data_dir=data_dir, **split_of_training(card))
     every: Sequence[Example] = getattr(loaded, split)
     if not every:
         raise FakeclfError(f"{loaded.name} has no {split} pictures; choose another split or data set")
@@ -78,6 +82,7 @@ def evaluate(
         threshold=card.threshold if threshold is None else threshold,
         fixed_by="the model's card" if threshold is None else "the caller",
         notes=[f"split: {loaded.note}"] if loaded.note else [],
+        calibration=Calibration.from_json(card.calibration, card.name) if calibrated and card.calibration else None,
         batch_size=batch_size,
         limit=limit,
     )
@@ -94,6 +99,7 @@ def evaluate_model(
     threshold: float = 0.5,
     fixed_by: str = "default",
     notes: Sequence[str] = (),
+    calibration: Calibration | None = None,
     batch_size: int = 64,
     limit: int | None = None,
 ) -> Evaluation:
@@ -109,6 +115,7 @@ def evaluate_model(
         threshold: on P(FAKE).
         fixed_by: who chose the threshold.
         notes: further protocol lines.
+        calibration: of the network, see ``evaluate_scores``.
         batch_size, limit: see ``evaluate``.
 
     Raises:
@@ -140,6 +147,7 @@ def evaluate_model(
         seconds=time.perf_counter() - start,
         notes=lines,
         fixed_by=fixed_by,
+        calibration=calibration,
     )
 
 
@@ -155,16 +163,13 @@ def predict(network: Any, examples: Sequence[Example], batch_size: int = 64) -> 
     from fakeclf.data.pipeline import Pictures, batches
 
     pictures = Pictures(examples, None, cache=False)
-    call = _one_batch(network)
+    score = scorer(network)
     places: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     with _Progress(len(examples)) as progress:
         for batch, _, index in batches(pictures, size=None, batch_size=batch_size, with_index=True):
-            scored = np.asarray(call(batch), np.float64)
-            if scored.size != len(index):
-                raise FakeclfError(f"{network.name} gives {scored.shape} for {len(index)} pictures; no classifier does")
             places.append(np.asarray(index))
-            scores.append(scored.reshape(-1))
+            scores.append(score(batch))
             progress.add(len(index))
     place, p_real = np.concatenate(places), np.concatenate(scores)
     order = np.argsort(place)
@@ -197,6 +202,22 @@ class _Progress:
             print(f"predicted {self.done:,} of {self.total:,} pictures, about {left:.0f} s left", file=sys.stderr)
 
 
+def scorer(network: Any) -> Callable[[Any], np.ndarray]:
+    """``network`` as a function from RGB pictures, float32 (b, h, w, 3), 0-255, to P(REAL), float64 (b,).
+
+    It raises FakeclfError where the network gives anything but one number a picture.
+    """
+    call = _one_batch(network)
+
+    def score(batch: Any) -> np.ndarray:
+        scored = np.asarray(call(batch), np.float64)
+        if scored.size != len(batch):
+            raise FakeclfError(f"{network.name} gives {scored.shape} for {len(batch)} pictures; no classifier does")
+        return scored.reshape(-1)
+
+    return score
+
+
 def _one_batch(network: Any) -> Any:
     import keras
 
@@ -209,7 +230,7 @@ def _one_batch(network: Any) -> Any:
     return tf.function(lambda batch: network(batch, training=False), input_signature=signature)
 
 
-def _split_of_training(card: Card) -> dict[str, Any]:
+def split_of_training(card: Card) -> dict[str, Any]:
     """Seed and share of the validation split the model was trained with, so that ``validation`` is what it did not see.
 
     The test split depends on neither.

@@ -117,18 +117,39 @@ def roc(truth: ArrayLike, p_real: ArrayLike, path: str | Path) -> None:
 
 def reliability(truth: ArrayLike, p_real: ArrayLike, path: str | Path) -> None:
     """How often a picture is FAKE where the model says so with P(FAKE), over how many pictures got which P(FAKE)."""
-    mean, share, number = metrics.reliability(truth, p_real)
-    filled = number > 0
+    title = f"reliability, ECE {metrics.ece(truth, p_real):.4f}"
+    _reliability(truth, {"classifier": (p_real, BLUE, "o-")}, title, path)
+
+
+def calibration(truth: ArrayLike, before: ArrayLike, after: ArrayLike, path: str | Path) -> None:
+    """``reliability`` before and after a calibration, in one picture.
+
+    Args:
+        truth: 0 = FAKE, 1 = REAL, (n,).
+        before, after: raw and calibrated P(REAL), (n,).
+        path: the PNG to write.
+    """
+    title = f"reliability, ECE {metrics.ece(truth, before):.4f} before, {metrics.ece(truth, after):.4f} after"
+    _reliability(truth, {"before": (before, VERMILLION, "s--"), "after": (after, BLUE, "o-")}, title, path)
+
+
+def _reliability(
+    truth: ArrayLike, curves: Mapping[str, tuple[ArrayLike, str, str]], title: str, path: str | Path
+) -> None:
     figure = _figure(4.6, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="calibrated")
-    upper.plot(mean[filled], share[filled], color=BLUE, marker="o", markersize=5, label="classifier", clip_on=False)
+    edges = np.linspace(0, 1, metrics.BINS + 1)
+    width = 1 / metrics.BINS / len(curves)
+    for place, (label, (p_real, colour, line)) in enumerate(curves.items()):
+        mean, share, number = metrics.reliability(truth, p_real)
+        filled = number > 0
+        upper.plot(mean[filled], share[filled], line, color=colour, markersize=5, label=label, clip_on=False)
+        lower.bar(edges[:-1] + place * width, number, width=width, align="edge", color=colour, edgecolor="white")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1)
     upper.legend(frameon=False, loc="upper left")
-    _tidy(upper, "", "share that is FAKE", f"reliability, ECE {metrics.ece(truth, p_real):.4f}")
-    edges = np.linspace(0, 1, metrics.BINS + 1)
-    lower.bar(edges[:-1], number, width=1 / metrics.BINS, align="edge", color=BLUE, edgecolor="white")
+    _tidy(upper, "", "share that is FAKE", title)
     _tidy(lower, "P(FAKE)", "pictures")
     _write(figure, path)
 
@@ -176,6 +197,42 @@ def trials(trials: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     axes.legend(frameon=False, loc="upper right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _tidy(axes, "trial", "loss", title)
+    _write(figure, path)
+
+
+def robustness(
+    rows: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float | None, tuple[float, float] | None]]]],
+    path: str | Path,
+    title: str = "",
+) -> None:
+    """Figures after each degradation as dots with their intervals, a line each, side by side where there are several.
+
+    Args:
+        rows: names, from top to bottom; the first is of the untouched pictures, where dotted lines stand.
+        panels: what an axis is called, to what is drawn along it: names and, for each row, the value (None leaves it
+            out) and its interval, (low, high) or None.
+        path: the PNG to write.
+        title: above all of them.
+    """
+    figure = _figure(1.6 + 3.6 * len(panels), 1.5 + 0.3 * len(rows))
+    figure.suptitle(title, fontsize=11)
+    places = np.arange(len(rows))
+    for number, (along, drawn) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        styles = zip(drawn.items(), ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^")), strict=False)
+        for place, ((name, values), (colour, marker)) in enumerate(styles):
+            apart = 0.24 * (place - (len(drawn) - 1) / 2)
+            middle = np.array([value for value, _ in values], float)  # None becomes NaN
+            ends = np.array([ends or (value, value) for value, ends in values], float)
+            axes.hlines(places + apart, ends[:, 0], ends[:, 1], color=colour, linewidth=1.5)
+            axes.plot(middle, places + apart, marker, color=colour, markersize=5, label=name)
+            axes.axvline(middle[0], color=colour, linestyle=":", linewidth=1)
+        axes.set_yticks(places, rows if number == 1 else [""] * len(rows))
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        if len(drawn) > 1:
+            axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(drawn), fontsize=9)
+        _tidy(axes, along, "")
     _write(figure, path)
 
 

@@ -76,6 +76,8 @@ class Kind:
         load: ``load(name, *, validation, seed, data_dir, ...)``, its data sets; "" where they are plain photographs.
         feed: ``feed(recipe, dataset) -> Feed``, what the shared trainer learns from; "" where it has another trainer.
         evaluate: ``evaluate(bundle, dataset, *, split, threshold, limit, data_dir)``; "" where there is none.
+        look: ``look(bundle) -> function`` from a picture, uint8 (h, w, 3), to its raw P(FAKE) and its mask (or None);
+            "" for kinds that have no say in a verdict.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Kind:
     load: str = ""
     feed: str = ""
     evaluate: str = ""
+    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,14 @@ _KINDS = {
             load="fakeclf.data.datasets:load",
             feed="fakeclf.training.feed:ClassifierFeed",
             evaluate="fakeclf.evaluate:evaluate",
+            look="fakeclf.voters:look_classifier",
         ),
         Kind(
             "ensemble",
             train="fakeclf.training.ensembling:ensemble_bundle",
             load="fakeclf.data.datasets:load",
             evaluate="fakeclf.evaluate:evaluate",
+            look="fakeclf.voters:look_classifier",
         ),
         Kind(
             "localizer",
@@ -168,6 +173,7 @@ _KINDS = {
             load="segmentation.datasets:load",
             feed="segmentation.training.feed:LocalizerFeed",
             evaluate="segmentation.evaluate:evaluate_bundle",
+            look="segmentation.localize:look_localizer",
         ),
         Kind("autoencoder", train="fakeclf.training.job:train_autoencoder"),
         Kind("inpainter", train="segmentation.training.job:train_inpainter"),

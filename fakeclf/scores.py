@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 from fakeclf import metrics, protocol
 from fakeclf.atomic import replace_file
 from fakeclf.errors import FakeclfError
+
+if TYPE_CHECKING:
+    from fakeclf.calibration import Calibration
 
 FIGURES = ("accuracy", "balanced_accuracy", "auc", "ap", "eer", "f1", "precision", "recall", "ece", "loss")
 COUNTED = ("accuracy", "balanced_accuracy", "f1", "precision", "recall")  # those that follow from the four counts
@@ -35,6 +38,7 @@ class Evaluation:
         seconds: time of reading and predicting; 0 for scores that were there already.
         protocol: how the figures were measured, a line each.
         truth, p_real: what they were computed from, (n,): 0 = FAKE, 1 = REAL, and P(REAL).
+        calibration: of the model, where it has one; the figures above are those of its raw scores all the same.
     """
 
     model: str
@@ -49,6 +53,15 @@ class Evaluation:
     parts: dict[str, Evaluation] = field(default_factory=dict)
     unreadable: int = 0
     seconds: float = 0.0
+    calibration: Calibration | None = field(default=None, repr=False)
+
+    @property
+    def calibrated(self) -> dict[str, float] | None:
+        """``ece`` and ``loss`` after the model's calibration; None without one."""
+        if self.calibration is None:
+            return None
+        after = self._calibrated_p_real()
+        return {"ece": metrics.ece(self.truth, after), "loss": metrics.log_loss(self.truth, after)}
 
     @property
     def fakes(self) -> int:
@@ -70,6 +83,7 @@ class Evaluation:
             "unreadable": self.unreadable,
             "threshold": self.threshold,
             **self.figures,
+            "calibrated": self.calibrated,
             "intervals": {name: list(ends) if ends else None for name, ends in self.intervals.items()},
             "seconds": round(self.seconds, 2),
             "protocol": self.protocol,
@@ -107,6 +121,8 @@ class Evaluation:
     def save(self, folder: str | Path) -> None:
         """Write ``evaluation.json``, ``confusion.png`` and ``roc.png`` into ``folder``, each whole or not at all.
 
+        With a calibration also ``reliability.png``, before and after it.
+
         Raises:
             FakeclfError: if ``folder`` cannot be written to.
         """
@@ -117,6 +133,12 @@ class Evaluation:
             beside.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         plots.confusion_matrix(self.figures["confusion"], folder / "confusion.png")
         plots.roc(self.truth, self.p_real, folder / "roc.png")
+        if self.calibration is not None:
+            plots.calibration(self.truth, self.p_real, self._calibrated_p_real(), folder / "reliability.png")
+
+    def _calibrated_p_real(self) -> np.ndarray:
+        assert self.calibration is not None
+        return 1.0 - self.calibration.apply(1.0 - self.p_real)
 
     def _figure_table(self) -> str:
         rows = [["pictures", f"{len(self.truth):,}", "", *(f"{len(part.truth):,}" for part in self.parts.values())]]
@@ -127,6 +149,10 @@ class Evaluation:
             rows[-1] += [_four(part.figures[name]) for part in self.parts.values()]
         lines = [_aligned(["figure", "all" if self.parts else "value", "95 % interval", *self.parts], rows)]
         lines += [f"no {name}: {reason}" for name, reason in self.figures["undefined"].items()]
+        if self.calibrated is not None:
+            after, before = self.calibrated, self.figures
+            lines.append(f"calibrated ECE {after['ece']:.4f} ({before['ece']:.4f} before)")
+            lines[-1] += f", loss {after['loss']:.4f} ({before['loss']:.4f} before)"
         return "\n".join(lines)
 
     def _beside(self, rows: Sequence[dict[str, Any]]) -> str:
@@ -157,6 +183,7 @@ def evaluate_scores(
     seconds: float = 0.0,
     notes: Sequence[str] = (),
     fixed_by: str = "the caller",
+    calibration: Calibration | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
@@ -172,6 +199,7 @@ def evaluate_scores(
         seconds: how long the predictions took.
         notes: protocol lines about the pictures (how many were drawn, size and codec).
         fixed_by: who chose the threshold.
+        calibration: of the model, for the figures of ``Evaluation.calibrated``.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
 
@@ -189,7 +217,7 @@ def evaluate_scores(
             f"{model} gave no probability for {outside:,} of {len(p_real):,} pictures (NaN or outside 0 to 1); "
             "its weights are broken: fetch or train it again"
         )
-    common: dict[str, Any] = {"model": model, "split": split, "threshold": threshold}
+    common: dict[str, Any] = {"model": model, "split": split, "threshold": threshold, "calibration": calibration}
     how: dict[str, Any] = {"notes": notes, "fixed_by": fixed_by, "resamples": resamples, "seed": seed}
     names = [] if parts is None else sorted(set(parts))
     inner = {}
@@ -208,6 +236,8 @@ def evaluate_scores(
         resamples=resamples,
         seed=seed,
     )
+    if calibration is not None:
+        lines.append(f"calibrated ECE and loss: fitted on the {calibration.split} split of {calibration.data}")
     return Evaluation(
         **common,
         data=data,

@@ -26,7 +26,7 @@ from fakeclf import bundle
 from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.models.layers import PadToMultiple
-from segmentation import tiling
+from segmentation import metrics, tiling
 
 TILE = 1024
 OVERLAP = 128
@@ -51,6 +51,11 @@ class Located:
     score: float | None
     seconds: float
     tiles: int
+
+    @property
+    def picture_score(self) -> float:
+        """P(FAKE) of the picture before calibration: ``score``, or the mean of the top 1 % of the mask."""
+        return metrics.top_share(self.mask) if self.score is None else self.score
 
 
 class Localizer:
@@ -181,6 +186,17 @@ def open_localizer(
         card=card,
         **{key: int(value) for key, value in sizes.items() if value is not None},
     )
+
+
+def look_localizer(name: str | Path) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """A bundle as a function from a picture, uint8 (h, w, 3), to its score and P(inpainted) of each pixel."""
+    localizer = open_localizer(name)
+
+    def look(pixels: np.ndarray) -> tuple[float, np.ndarray]:
+        located = localizer(pixels)
+        return located.picture_score, located.mask
+
+    return look
 
 
 def tiling_difference(localizer: Localizer, pixels: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,52 +13,99 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fakeclf.detect import Detection
+    from fakeclf.verdict import Verdict
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--models", metavar="NAME", help="Bundle of a localizer.  [default: localizer]")
+@click.option("--models", metavar="NAME,NAME", multiple=True, help="Bundles to ask.  [default: the shipped ones]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("detected"), show_default=True, help="Folder for the masks."
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="On P(inpainted) of a pixel.  [default: the card's]")
+@click.option("--why", is_flag=True, help="Say in words what each verdict rests on.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write one HTML file to look through.")
+@click.option("--csv", "table", type=click.Path(path_type=Path, dir_okay=False), help="Write a table.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON a picture.")
+@click.option("--explain", is_flag=True, help="Also write Grad-CAM and noise residual.")
+@click.option("--reliability", is_flag=True, help="Also write how far the mask agrees over flips and shifts (slow).")
+@click.option("--quick", is_flag=True, help="Do not try whether the verdict survives saving again and resizing.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="On P(inpainted) of a pixel.  [default: the card's]")
 @click.pass_context
 def detect(
-    ctx: click.Context, paths: Sequence[str], models: str | None, out: Path, threshold: float | None, as_json: bool
+    ctx: click.Context,
+    paths: Sequence[str],
+    models: Sequence[str],
+    out: Path,
+    why: bool,
+    report: Path | None,
+    table: Path | None,
+    as_json: bool,
+    explain: bool,
+    reliability: bool,
+    quick: bool,
+    threshold: float | None,
 ) -> None:
-    """Find what was inpainted in pictures: files, folders, or globs in quotes.
+    """Say of pictures whether they are real, and which part of them was repainted.
 
-    Each picture gets a mask (255 = inpainted for certain), a binary mask at the threshold and an overlay, all PNG, in
-    the output folder, and a line in its detections.jsonl. A file that fails gets a line too, and the run goes on; it
-    then ends with exit code 1.
+    PATH is a file, a folder, a glob in quotes, or - for a list of them on standard input, one a line.
+
+    Each picture gets one verdict: fake, real (no trace of what the models know), unsure, or cannot tell (no model can
+    judge such a picture); P(FAKE); how much of it was made; whether the verdict survives saving the picture again.
+    Masks and overlays go to the output folder, with every verdict as a line of its verdicts.jsonl. What is there
+    already is not done again. A file that fails gets a line, too, and the run goes on; it then ends with exit code 1.
     """
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()
     from fakeclf.data.progress import Progress
-    from fakeclf.detect import detect_all
+    from fakeclf.detection import Settings
+    from fakeclf.detection_run import DetectionRun
 
-    total, records = detect_all(paths, models=models, threshold=threshold, out=out)
-    if not as_json:
-        click.echo("  inpainted  highest  score  seconds  picture")
-    failed = 0
-    # Lines that go to the terminal are progress enough, and a bar would run through them.
-    with nullcontext() if sys.stdout.isatty() else Progress("detect", total, "pictures") as progress:
-        for number, found in enumerate(records, 1):
-            failed += found.error is not None
-            click.echo(json.dumps(found.to_json()) if as_json else _line(found))
-            if progress is not None:
-                progress.to(number)
-    if failed:
-        click.echo(f"{failed} of {total} failed", err=True)
-    if not as_json:
-        click.echo(f"\nmasks and overlays: {out}")
-    ctx.exit(1 if failed else 0)
+    settings = Settings(threshold, stability=not quick, reliability=reliability, explain=explain)
+    with DetectionRun(_listed(paths), models=list(models) or None, settings=settings, out=out) as run:
+        if not as_json:
+            click.echo("  verdict      P(FAKE)  extent  inpainted  stable  seconds  picture")
+        # Lines that go to the terminal are progress enough, and a bar would run through them.
+        with nullcontext() if sys.stdout.isatty() else Progress("detect", run.total, "pictures") as progress:
+            for number, verdict in enumerate(run, 1):
+                click.echo(json.dumps(verdict.to_json()) if as_json else _line(verdict))
+                if why and not as_json:
+                    for sentence in verdict.why + verdict.provenance.get("sentences", []):
+                        click.echo(textwrap.indent(textwrap.fill(sentence, 100), "      "))
+                if progress is not None:
+                    progress.to(number)
+        for path, write in ((table, run.write_csv), (report, run.write_report)):
+            if path is not None:
+                write(path)
+                click.echo(f"written: {path}", err=as_json)
+        if run.reused:
+            click.echo(f"{run.reused:,} of {run.total:,} were there already", err=True)
+        if run.failed:
+            click.echo(f"{run.failed:,} of {run.total:,} failed", err=True)
+        if not as_json:
+            click.echo(f"\nmasks, overlays and verdicts: {out}")
+    ctx.exit(1 if run.failed else 0)
 
 
-def _line(found: Detection) -> str:
-    if found.error is not None:
-        return f"     failed  {found.error}"
-    return f"  {found.area:9.1%}  {found.max:7.2f}  {found.score:5.2f}  {found.seconds:7.1f}  {found.path}"
+def _listed(paths: Sequence[str]) -> list[str]:
+    """The paths, ``-`` replaced by the lines of standard input."""
+    named: list[str] = []
+    for path in paths:
+        if path == "-":
+            named += [line.rstrip("\r\n") for line in click.get_text_stream("stdin") if line.strip()]
+        else:
+            named.append(path)
+    if not named:
+        raise click.UsageError("standard input names no picture; give one path a line")
+    return named
+
+
+def _line(verdict: Verdict) -> str:
+    if verdict.error is not None:
+        return f"  failed       {verdict.error}"
+    p_fake = "-" if verdict.p_fake is None else f"{verdict.p_fake:.3f}"
+    area = "-" if verdict.area is None else f"{verdict.area:.1%}"
+    return (
+        f"  {verdict.verdict or '':11}  {p_fake:>7}  {verdict.extent or '-':6}  {area:>9}  {verdict.stable or '-':6}  "
+        f"{verdict.seconds or 0:7.1f}  {verdict.path}"
+    )

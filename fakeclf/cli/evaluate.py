@@ -10,12 +10,21 @@ import click
 
 from fakeclf.errors import FakeclfError
 
+ROBUSTNESS = {
+    "classifier": "fakeclf.robustness:robustness",
+    "ensemble": "fakeclf.robustness:robustness",
+    "localizer": "segmentation.robustness:robustness_bundle",
+}
+
 
 @click.command()
 @click.argument("bundle")
 @click.option("--dataset", required=True, metavar="NAME|FOLDER", help="What to measure on; a+b joins several.")
 @click.option(
     "--codec", metavar="CHANGES", help="Localizers: what pictures go through first, as jpeg:90 or resize:0.5."
+)
+@click.option(
+    "--robustness", is_flag=True, help="Measure again after JPEG, WebP, resizing, blur, noise, gamma, cropping."
 )
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option(
@@ -30,6 +39,7 @@ def evaluate(
     bundle: str,
     dataset: str,
     codec: str | None,
+    robustness: bool,
     split: str,
     threshold: float | None,
     limit: int | None,
@@ -41,7 +51,8 @@ def evaluate(
     """Measure BUNDLE (a name or a folder) on a data set, under the protocol that is printed with the figures.
 
     A classifier is measured on pictures of FAKE and REAL, a localizer on pairs of picture and mask: a folder that
-    `fakeclf forge` made, or mpdl:FOLDER, pairs:PICTURES,MASKS, npy:FILE.
+    `fakeclf forge` made, or mpdl:FOLDER, pairs:PICTURES,MASKS, npy:FILE. --robustness gives a row for the untouched
+    pictures and one for each of the changes that pictures meet on their way, all at the same threshold.
     """
     from fakeclf import bundle as bundles
     from fakeclf import registry
@@ -50,6 +61,8 @@ def evaluate(
     if not kind.evaluate:
         raise FakeclfError(f"{bundle} is of kind {kind.name}; classifiers, ensembles and localizers can be measured")
     options: dict[str, Any] = {}
+    if codec is not None and robustness:
+        raise FakeclfError("--robustness goes through a list of changes of its own; leave --codec out")
     if codec is not None:
         if kind.name != "localizer":
             raise FakeclfError(f"--codec is for localizers; {bundle} is of kind {kind.name}; leave it out")
@@ -59,7 +72,7 @@ def evaluate(
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()
-    measure = registry.resolve(kind.evaluate)
+    measure = registry.resolve(ROBUSTNESS[kind.name] if robustness else kind.evaluate)
     measured = measure(bundle, dataset, split=split, threshold=threshold, limit=limit, data_dir=data_dir, **options)
     click.echo(json.dumps(measured.to_json(), indent=2) if as_json else measured.to_table())
     if add_to_card:

@@ -21,7 +21,7 @@ COMMANDS = {
     "tune": ("fakeclf.cli.train:tune", "Search the recipe's space of settings with hyperopt."),
     "ensemble": ("fakeclf.cli.train:ensemble", "Join trained classifiers under one head and train that."),
     "forge": ("fakeclf.cli.forge:forge", "Make pairs of forged picture and mask from photographs."),
-    "detect": ("fakeclf.cli.detect:detect", "Show which pixels of a picture were inpainted."),
+    "detect": ("fakeclf.cli.detect:detect", "Say of pictures whether they are real, and which part was repainted."),
     "evaluate": ("fakeclf.cli.evaluate:evaluate", "Measure a bundle on a data set."),
     "data": ("fakeclf.cli.data:data", "List, fetch, import, audit and make data sets."),
     "models": ("fakeclf.cli.models:models", "List, show, verify and import models."),

@@ -16,14 +16,17 @@ from fakeclf.errors import FakeclfError
 COMMANDS = {
     "list": ("fakeclf.cli.models:list_models", "Trained bundles with their results, and the models to train."),
     "show": ("fakeclf.cli.models:show", "The card of a bundle: what it was trained on, results, limits."),
-    "verify": ("fakeclf.cli.models:verify", "Check the files of bundles against the hashes of their cards."),
+    "verify": ("fakeclf.cli.models:verify", "Check the files of bundles by their hashes, and replay their cases."),
+    "regress": ("fakeclf.cli.regress:regress", "Keep misjudged pictures beside a model as tests."),
+    "calibrate": ("fakeclf.cli.calibrate:calibrate", "Turn a model's scores into probabilities that can be believed."),
+    "export": ("fakeclf.cli.export:export", "Write a model for other runtimes."),
     "import": ("fakeclf.cli.models:import_model", "Make a bundle of weights that a model's authors published."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def models() -> None:
-    """List, show, verify and import models."""
+    """List, show, verify, calibrate, import and export models; keep what they misjudged."""
 
 
 @click.command("list")
@@ -76,25 +79,44 @@ def show(name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1)
+@click.option("--no-replay", is_flag=True, help="Check the files alone.")
+@click.option("--strict", is_flag=True, help="Fail on every case that is not right.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def verify(ctx: click.Context, names: Sequence[str], as_json: bool) -> None:
-    """Check bundles (all that are found, unless named) against the hashes of their cards.
+def verify(ctx: click.Context, names: Sequence[str], no_replay: bool, strict: bool, as_json: bool) -> None:
+    """Check bundles (all that are found, unless named), and replay the pictures that they misjudged.
 
-    Ends with exit code 1 if one of them is not as it was saved.
+    The files of a bundle must have the hashes of its card. The cases (`fakeclf models regress`) are judged again: one
+    that was never right is printed and is no failure, since a model cannot be held to what it never could do; one that
+    was right before must be right.
+
+    Ends with exit code 1 if a file is not as it was saved, a case is wrong again, or its picture is damaged.
     """
     from fakeclf import bundle
+    from fakeclf.cli.regress import fails, replay, summary
 
-    paths = [bundle.find(name) for name in names] or [path for _, path in bundle.names()]
-    problems = {str(path): bundle.verify(path) for path in paths}
+    found: dict[str, dict[str, Any]] = {}
+    failed = False
+    for path in [bundle.find(name) for name in names] or [path for _, path in bundle.names()]:
+        problems = bundle.verify(path)
+        outcomes = None  # not replayed
+        if not no_replay and not problems:
+            try:
+                outcomes = replay(path)
+            except FakeclfError as error:
+                problems.append(str(error))
+        said = None if outcomes is None else [outcome.to_json() for outcome in outcomes]
+        found[str(path)] = {"problems": problems, "cases": said}
+        failed |= bool(problems) or any(fails(outcome, strict) for outcome in outcomes or [])
+        if not as_json:
+            click.echo(f"{path.name}: {'; '.join(problems) or 'whole'}  ({path})")
+            if outcomes:
+                click.echo("\n".join(f"  {text}" for text in summary(outcomes)))
     if as_json:
-        click.echo(json.dumps(problems, indent=2))
-    else:
-        for path, lines in problems.items():
-            click.echo(f"{Path(path).name}: {'; '.join(lines) or 'whole'}  ({path})")
-        if not problems:
-            click.echo("no bundles found; `fakeclf train` makes one")
-    ctx.exit(1 if any(problems.values()) else 0)
+        click.echo(json.dumps(found, indent=2))
+    elif not found:
+        click.echo("no bundles found; `fakeclf train` makes one")
+    ctx.exit(1 if failed else 0)
 
 
 @click.command("import")

@@ -15,6 +15,7 @@ import tensorflow as tf
 from fakeclf import images
 from fakeclf.config import Augmentation
 from fakeclf.data.datasets import LABELS, Example
+from fakeclf.data.degrade import random_degradation
 from fakeclf.errors import FakeclfError
 
 if TYPE_CHECKING:
@@ -172,6 +173,11 @@ def training_batches(
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
+    if augmentation is not None and augmentation.degrade > 0:
+        source = source.map(
+            lambda example, number: ((_degraded(example[0], augmentation.degrade, number), *example[1:]), number),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
     source = source.batch(batch_size, drop_remainder=True)
 
     def finish(example: tuple[tf.Tensor, ...], numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -297,6 +303,18 @@ def _cut(picture: tf.Tensor, size: int, down: tf.Tensor | float, right: tf.Tenso
 def _random_cut(picture: tf.Tensor, size: int, number: tf.Tensor) -> tf.Tensor:
     place = tf.random.stateless_uniform((2,), tf.stack([0, number]))
     return _cut(picture, size, place[0], place[1])
+
+
+def _degraded(picture: tf.Tensor, strength: float, number: tf.Tensor) -> tf.Tensor:
+    """The picture as somebody might have passed it on, its size kept; ``number`` decides what happened to it."""
+
+    def degrade(pixels: np.ndarray, seed: np.integer) -> np.ndarray:
+        random = np.random.default_rng(int(seed))
+        drawn = random_degradation(random, strength)
+        return pixels if drawn is None else drawn.apply(pixels, random)
+
+    changed = tf.numpy_function(degrade, [picture, number], tf.uint8, stateful=False)
+    return tf.ensure_shape(changed, picture.shape)
 
 
 def _sharded(source: tf.data.Dataset) -> tf.data.Dataset:

@@ -22,7 +22,8 @@ class Progress:
     def __init__(self, label: str, total: int | None, unit: str = "B", done: int = 0) -> None:
         self.label, self.total, self.unit, self.done = label, total, unit, done
         self._bar: Any = None
-        self._told = time.monotonic()
+        self._first, self._start = done, time.monotonic()
+        self._told = self._start
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -51,7 +52,17 @@ class Progress:
         self._told = time.monotonic()
         of = f" of {self._amount(self.total)}" if self.total else ""
         unit = "MB" if self.unit == "B" else self.unit
-        print(f"{self.label}: {self._amount(self.done)}{of} {unit}", file=sys.stderr, flush=True)
+        print(f"{self.label}: {self._amount(self.done)}{of} {unit}{self._pace()}", file=sys.stderr, flush=True)
+
+    def _pace(self) -> str:
+        """How fast it goes, and the time left where the total is known."""
+        rate = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        if rate <= 0:
+            return ""
+        unit = "MB" if self.unit == "B" else self.unit
+        shown = f", {rate / 1e6 if self.unit == 'B' else rate:.2g} {unit} a second"
+        left = (self.total or 0) - self.done
+        return f"{shown}, about {left / rate:,.0f} s left" if left > 0 else shown
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f}" if self.unit == "B" else f"{number:,}"

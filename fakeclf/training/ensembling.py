@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fakeclf import bundle, config, metrics, plots, protocol
+from fakeclf import bundle, calibration, config, metrics, plots, protocol
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
 from fakeclf.errors import FakeclfError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SIZE = 224
 """Pixels at which members train along with the head: the report's."""
+CALIBRATED = "pictures: those that the ensemble was chosen by, none of which its head learned from"
 
 
 @dataclass
@@ -66,6 +67,7 @@ class _Made:
     devices: list[str]
     pictures: dict[str, int]
     seconds: float
+    checked: tuple[np.ndarray, np.ndarray]  # truth and P(REAL) of the pictures it was chosen by
 
 
 def ensemble_bundle(
@@ -168,8 +170,9 @@ def _train_head(task: _Task, trials: int, say: Callable[[str], None] | None) -> 
     head, losses = fit_head(recipe, fit.columns(columns(recipe)), check.columns(columns(recipe)))
     pictures = {"fit": len(fit), "check": len(check)}
     history = {"val_loss": losses}
+    checked = check.truth, head.predict_on_batch(check.columns(columns(recipe)).p_real)
     seconds = time.monotonic() - started
-    return _Made(head, _chosen(recipe, members), recipe, search, history, devices, pictures, seconds)
+    return _Made(head, _chosen(recipe, members), recipe, search, history, devices, pictures, seconds, checked)
 
 
 def _train_end_to_end(task: _Task, trials: int, say: Callable[[str], None] | None) -> _Made:
@@ -199,7 +202,9 @@ def _train_end_to_end(task: _Task, trials: int, say: Callable[[str], None] | Non
     pictures = {"fit": len(data.train), "check": len(data.validation)}
     # Frozen members are in their own bundles; only the head is new.
     model = result.model.get_layer("ensemble_head") if task.frozen else result.model
-    return _Made(model, members, recipe, search, result.history, result.devices, pictures, result.seconds)
+    held = evaluate_model(result.model, data.validation, data=recipe.dataset, split="validation")
+    checked = held.truth, held.p_real
+    return _Made(model, members, recipe, search, result.history, result.devices, pictures, result.seconds, checked)
 
 
 def _search(task: _Task, objective: Any, trials: int, say: Callable[[str], None] | None) -> tuning.Search | None:
@@ -321,6 +326,7 @@ def _card(task: _Task, made: _Made, evaluation: Evaluation) -> Card:
             "settings": made.search.best if made.search else {},
         },
         results=[evaluation.to_json()],
+        calibration=calibration.for_card(*made.checked, data=task.recipe.dataset, notes=[CALIBRATED]),
         limits=[
             "it weighs what its members say; what none of them can see, it cannot see",
             *dict.fromkeys(f"{card.name}: {limit}" for card in cards for limit in card.limits),

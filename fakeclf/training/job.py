@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fakeclf import bundle, config, plots
+from fakeclf import bundle, calibration, config, plots
 from fakeclf.atomic import replace_file
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
@@ -115,7 +115,7 @@ def train_bundle(
 
 
 def train_classifier(recipe: Recipe, plan: Plan) -> Job:
-    """Train a classifier on a data set of FAKE and REAL pictures."""
+    """Train a classifier on a data set of FAKE and REAL pictures; measure and calibrate it on the validation part."""
     from fakeclf.training.trainer import train
 
     spec = model_spec(recipe.model)
@@ -134,6 +134,7 @@ def train_classifier(recipe: Recipe, plan: Plan) -> Job:
     )
     evaluation = evaluate_model(result.model, dataset.validation, data=recipe.dataset, split="validation")
     card.results.append(evaluation.to_json())
+    card.calibration = calibration.for_card(evaluation.truth, evaluation.p_real, data=recipe.dataset)
     return _save(result, card, evaluation, plan)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fakeclf import bundle, plots
+from fakeclf import bundle, calibration, plots
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
 from fakeclf.registry import model as model_spec
@@ -15,12 +15,13 @@ EVALUATED = 200
 
 
 def train_localizer(recipe: Recipe, plan: Plan) -> Job:
-    """Train a localizer and choose its threshold on the validation pairs.
+    """Train a localizer, choose its threshold on the validation pairs and calibrate its picture score there.
 
     The threshold is the one with the best mean F1 of validation pairs among those that leave at most 2 % of the pixels
     of their untouched originals above it.
     """
     from fakeclf.training.trainer import train
+    from segmentation.calibration import picture_scores
     from segmentation.evaluate import choose_threshold, evaluate
     from segmentation.localize import OVERLAP, TILE, Localizer
 
@@ -68,6 +69,8 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
             seed=recipe.seed,
         )
         card.results.append(found.to_json())
+        truth, p_real, notes = picture_scores(found, recipe.localizing.leave_out)
+        card.calibration = calibration.for_card(truth, p_real, data=recipe.dataset, notes=notes)
         found.save(drawn)
         table = found.to_table()
     saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)

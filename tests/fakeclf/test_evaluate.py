@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakeclf import images, metrics, protocol
+from fakeclf import calibration, images, metrics, protocol
 from fakeclf.data.codec import header
 from fakeclf.data.datasets import Example
 from fakeclf.errors import FakeclfError
@@ -118,6 +118,27 @@ def test_save_writes_figures_and_plots(tmp_path: Path) -> None:
     for name in ("confusion.png", "roc.png"):
         with Image.open(tmp_path / "new" / name) as picture:
             assert picture.format == "PNG"
+
+
+def test_a_calibration_adds_what_it_mends_and_changes_nothing_else(tmp_path: Path) -> None:
+    truth, p_real = scores()
+    made = calibration.fit(*scores(seed=1), data="c", split="validation")
+    plain, result = evaluate_scores(truth, p_real), evaluate_scores(truth, p_real, calibration=made)
+    after = 1 - made.apply(1 - p_real)
+    assert result.figures == plain.figures and plain.calibrated is None and plain.to_json()["calibrated"] is None
+    assert result.calibrated == {"ece": metrics.ece(truth, after), "loss": metrics.log_loss(truth, after)}
+    assert result.to_json()["calibrated"] == result.calibrated
+    line = f"calibrated ECE {result.calibrated['ece']:.4f} ({plain.figures['ece']:.4f} before), loss "
+    assert line in result.to_table() and "calibrated" not in plain.to_table()
+    assert "calibrated ECE and loss: fitted on the validation split of c" in result.protocol
+    result.save(tmp_path)
+    with Image.open(tmp_path / "reliability.png") as picture:
+        assert picture.format == "PNG"
+    parts = evaluate_scores(truth, p_real, parts=["a", "b"] * 200, calibration=made).parts
+    assert parts["a"].calibrated == {
+        "ece": metrics.ece(truth[::2], after[::2]),
+        "loss": metrics.log_loss(truth[::2], after[::2]),
+    }
 
 
 @pytest.mark.parametrize(

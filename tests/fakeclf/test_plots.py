@@ -42,6 +42,10 @@ DRAWINGS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
         lambda path: plots.reliability(TRUTH, P_REAL, path),
         lambda path: plots.reliability(TRUTH, P_REAL**2, path),
     ),
+    "calibration": (
+        lambda path: plots.calibration(TRUTH, P_REAL, P_REAL**2, path),
+        lambda path: plots.calibration(TRUTH, P_REAL, P_REAL**3, path),
+    ),
     "trials": (lambda path: plots.trials(TRIALS, path), lambda path: plots.trials(TRIALS[:2], path)),
 }
 
@@ -69,6 +73,7 @@ def test_draws_a_png_that_follows_the_data(name: str, tmp_path: Path) -> None:
     [
         lambda path: plots.roc([1, 1], [0.2, 0.8], path),
         lambda path: plots.reliability([1], [0.2], path),
+        lambda path: plots.calibration([1], [0.2], [0.4], path),
         lambda path: plots.confusion_matrix({"tp": 0, "fp": 0, "fn": 0, "tn": 5}, path),
         lambda path: plots.learning_curves({"loss": [0.5], "val_loss": [], "learning_rate": [0.0]}, path),
         lambda path: plots.learning_curves({"val_accuracy": [0.5, float("nan")]}, path),

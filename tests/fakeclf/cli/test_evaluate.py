@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fakeclf import bundle
 from fakeclf.cli.main import main
+from fakeclf.data.degrade import ROBUSTNESS
+from fakeclf.errors import FakeclfError
 
 
 @pytest.fixture
@@ -32,6 +35,50 @@ def test_json_with_a_limit_a_threshold_and_files(
     assert {path.name for path in (tmp_path / "figures").iterdir()} >= {"evaluation.json", "roc.png"}
 
 
+def test_robustness_is_a_row_for_each_of_the_list_and_kept_in_the_card(
+    small_bundle: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["evaluate", "small", "--dataset", str(pictures), "--split", "validation", "--add-to-card"]
+    assert main(common) == 0
+    capsys.readouterr()
+    assert main([*common, "--robustness", "--out", "figures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split()[0] for line in lines[4 : lines.index("", 4)]]
+    assert rows == ["untouched", *ROBUSTNESS] and "- threshold: fixed" in "\n".join(lines)
+    assert lines[0].startswith("small on pictures (validation), ")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {"robustness.csv", "robustness.json", "robustness.png", "table.md"}
+    plain, degraded = bundle.read_card("small").results
+    assert (plain["data"], degraded["data"]) == ("pictures", "pictures, degraded")
+    assert [row["name"] for row in degraded["rows"]] == rows and degraded["split"] == "validation"
+    assert main([*common, "--robustness", "--json", "--threshold", "0.25", "--limit", "2"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["threshold"], printed["pictures"]) == (0.25, 2)
+    assert bundle.read_card("small").results == [plain, printed]  # in place of the older one
+    assert main(["models", "list"]) == 0 and main(["models", "show", "small"]) == 0
+    assert "pictures, degraded" in capsys.readouterr().out
+
+
+def test_robustness_of_localizers_is_measured_on_masks(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from segmentation import robustness
+
+    card = bundle.read_card("small").to_json() | {"kind": "localizer"}
+    (small_bundle / "card.json").write_text(json.dumps(card))
+    asked = []
+
+    def measure(*arguments: object, **options: object) -> object:
+        asked.append((arguments, options))
+        raise FakeclfError("that is all")
+
+    monkeypatch.setattr(robustness, "robustness_bundle", measure)
+    assert main(["evaluate", "small", "--dataset", "pairs", "--robustness", "--limit", "3"]) == 1
+    assert "that is all" in capsys.readouterr().err
+    expected = {"split": "test", "threshold": None, "limit": 3, "data_dir": None}
+    assert asked == [(("small", "pairs"), expected)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -39,6 +86,8 @@ def test_json_with_a_limit_a_threshold_and_files(
         (["small", "--dataset", "cifak"], "did you mean 'cifake'?"),
         (["small", "--dataset", "one-class"], "FAKE"),
         (["small", "--dataset", "pictures", "--out", "a-file/figures"], "cannot write"),
+        (["small", "--dataset", "pictures", "--robustness", "--codec", "jpeg:90"], "leave --codec out"),
+        (["small", "--dataset", "pictures", "--codec", "jpeg:90"], "--codec is for localizers"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fakeclf import config
+from fakeclf import bundle, config
 from fakeclf.cli.main import main
 from fakeclf.cli.train import choose_recipe
 from fakeclf.config import Recipe
@@ -112,7 +112,9 @@ def test_from_the_command_line_to_a_bundle_that_is_measured(
     pictures = str(make_pictures("pictures", count=20))
     assert main(["train", "--dataset", pictures, "--name", "tiny", *TINY]) == 0, capsys.readouterr().err
     assert "saved_models/tiny" in capsys.readouterr().out
-    assert (tmp_path / "saved_models" / "tiny" / "card.json").is_file()
+    card = bundle.read_card("tiny")
+    assert card.calibration and card.calibration["split"] == "validation"
+    assert card.calibration["pictures"] == card.trained_on["pictures"]["validation"] == card.results[0]["pictures"]
     assert main(["train", "--dataset", pictures, "--name", "tiny", *TINY]) == 1
     assert "--force" in capsys.readouterr().err
     assert main(["evaluate", "tiny", "--dataset", pictures, "--add-to-card"]) == 0

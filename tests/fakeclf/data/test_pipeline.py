@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -69,6 +70,34 @@ def test_the_stream_depends_on_seed_and_epoch_alone(examples: list[Example]) -> 
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(whole[0], whole[3])
     assert not np.array_equal(whole[0], stream(range(1), seed=4)[0])
+
+
+def test_degraded_pictures_are_a_share_of_the_stream_and_follow_seed_and_epoch(examples: list[Example]) -> None:
+    def stream(degrade: float, epochs: range = range(12)) -> np.ndarray:
+        still = Augmentation(rotation=0, shift=0, zoom=0, shear=0, flip=False, degrade=degrade)
+        data, steps = training_batches(
+            Pictures(examples, 24, "crop"), batch_size=20, augmentation=still, seed=3, epochs=epochs
+        )
+        assert steps == 1
+        return np.concatenate([batch.numpy() for batch, _ in data])
+
+    plain, half, whole = stream(0), stream(0.5), stream(1)
+    files = [images.read(example.path).astype(np.float32) for example in examples]
+    in_files = {cut.tobytes() for picture in files for cut in cuts(picture, 24)}
+    assert all(picture.tobytes() in in_files for picture in plain)  # strength 0 leaves pixels as in the file
+    for strength, changed in ((0.5, half), (1.0, whole)):
+        assert changed.shape == plain.shape == (240, 24, 24, 3)
+        touched = (changed != plain).any(axis=(1, 2, 3))
+        assert abs(touched.mean() - 0.8 * strength) < 0.1
+        assert (touched[:20] != touched[20:40]).any()  # drawn anew in each epoch
+    np.testing.assert_array_equal(whole[-40:], stream(1, range(10, 12)))  # as a resumed run sees it
+
+
+def cuts(picture: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """All squares of ``size`` in a picture."""
+    for top in range(picture.shape[0] - size + 1):
+        for left in range(picture.shape[1] - size + 1):
+            yield np.ascontiguousarray(picture[top : top + size, left : left + size])
 
 
 def test_pairs_stay_together_and_are_cut_alike(tmp_path: Path) -> None:

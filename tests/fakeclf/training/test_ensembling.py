@@ -129,6 +129,9 @@ def test_the_report_head_on_two_members(work):
     assert result["split"] == "test" and result["pictures"] == 48 and set(result["parts"]) == set(both(work).split("+"))
     assert result["accuracy"] > 0.95 and min(part["accuracy"] for part in result["parts"].values()) > 0.9
     assert any("test pictures were looked at once" in line for line in result["protocol"])
+    # Calibrated on what chose among heads: none of it did the head learn from.
+    assert card.calibration["pictures"] == card.trained_on["pictures"]["check"] > 20
+    assert card.calibration["data"] == both(work) and card.calibration["recall"] > 0.8
     assert "Beside its members" in job.table and (job.plots / "roc.png").is_file()
     json.dumps(card.to_json(), allow_nan=False)
 

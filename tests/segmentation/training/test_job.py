@@ -54,6 +54,8 @@ def test_a_localizer_learns_and_its_card_says_how(made: job.Job) -> None:
     assert card.trained_on["generators"] == ["noise"] and 0 < card.threshold < 1
     (result,) = card.results
     assert result["split"] == "validation" and any("best F1" in line for line in result["protocol"])
+    assert card.calibration and (card.calibration["fakes"], card.calibration["reals"]) == (4, 4)
+    assert any("highest 1 %" in line for line in card.calibration["protocol"])
     assert "noise" in made.table and (made.plots / "learning_curves.png").is_file()
     assert not bundle.verify(made.bundle)
 

@@ -1,0 +1,168 @@
+"""Verdicts on many pictures: files, folders and globs in, a line each out; what is done already is not done again.
+
+    with DetectionRun(["holiday/"], out="detected") as run:
+        for verdict in run:
+            print(verdict.path, verdict.verdict)
+
+For each picture the output folder gets ``NAME.mask.png`` (8-bit, the upright picture's size, 255 = inpainted for
+certain), ``NAME.binary.png`` (255 where the threshold is reached) and ``NAME.overlay.png``, where NAME is the file's
+whole name; what lay in a folder keeps its place below that folder's name. Every verdict is a line of
+``verdicts.jsonl`` there.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fakeclf import __version__, images
+from fakeclf.atomic import replace_file
+from fakeclf.detection import WRITTEN, Settings, describe, look, read_file, write
+from fakeclf.errors import FakeclfError
+from fakeclf.inputs import Input, named
+from fakeclf.verdict import ARRAYS, Verdict
+from fakeclf.verdict_log import NAME, VerdictLog
+from fakeclf.voters import Voter, open_voters
+
+COLUMNS = (
+    "path",
+    "verdict",
+    "p_fake",
+    "extent",
+    "area",
+    "stable",
+    "decided_by",
+    "width",
+    "height",
+    "why",
+    "error",
+    "sha256",
+    "seconds",
+    "mask_path",
+    "overlay_path",
+)
+"""Of the CSV file."""
+
+
+class DetectionRun:
+    """An iterable of verdicts, each as soon as it is made, without its arrays; a context manager.
+
+    A file that cannot be read, or an input without pictures, gives a verdict with ``error`` set. A picture that has a
+    line by the same models and settings, with all that was written for it still there, gets that one again.
+
+    Args:
+        inputs: files, folders and globs (``**`` goes through folders).
+        models: see ``fakeclf.voters.open_voters``.
+        settings: what is asked.
+        out: folder for what is written; made if it is not there.
+
+    Attributes:
+        total: pictures, and inputs without any.
+        failed, reused: so far: verdicts with an error, and those that were there.
+
+    Raises:
+        FakeclfError: there is no such model, or ``out`` cannot be written to or is in use.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterable[str | Path],
+        *,
+        models: Any = None,
+        settings: Settings = Settings(),  # noqa: B008  (frozen)
+        out: str | Path = "detected",
+    ) -> None:
+        self.out, self.settings = Path(out), settings
+        self.voters = models if _open_already(models) else open_voters(models)
+        self._log = VerdictLog(self.out, run_digest(self.voters, settings))
+        self._inputs = list(named(inputs, self.out, WRITTEN, NAME))
+        self._places = array("q")
+        self.total = len(self._inputs)
+        self.failed = self.reused = 0
+
+    def __enter__(self) -> DetectionRun:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._log.__exit__(*details)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        for number in range(len(self._places), self.total):
+            verdict, place = self._one(self._inputs[number])
+            self._places.append(place)
+            self.failed += verdict.error is not None
+            yield verdict
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Those made so far, read back from the log, in order."""
+        return (self._log.read(place) for place in self._places)
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write the verdicts made so far as a table, a row each, columns :data:`COLUMNS`."""
+        with replace_file(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            for verdict in self.verdicts():
+                values = verdict.to_json()
+                values["width"], values["height"] = verdict.size or (None, None)
+                values["why"] = " ".join(verdict.why)
+                table.writerow([_cell(values[name]) for name in COLUMNS])
+
+    def write_report(self, path: str | Path, title: str = "fakeclf report") -> None:
+        """Write the verdicts made so far as one HTML file."""
+        from fakeclf import report
+
+        facts = {
+            voter.name: f"{voter.card.kind}, {voter.card.files.get('model.keras', '')[:12]}" for voter in self.voters
+        }
+        report.write(path, self.verdicts(), title=title, facts=facts)
+
+    def _one(self, given: Input) -> tuple[Verdict, int]:
+        start = time.perf_counter()
+        verdict = Verdict(given.path, error=given.error)
+        if given.place is not None:
+            try:
+                content = read_file(given.path)
+                known = self._log.find(given.path, hashlib.sha256(content).hexdigest())
+                if known is not None:
+                    self.reused += 1
+                    return self._log.read(known), known
+                verdict = look(images.read(content), self.voters, self.settings)
+                describe(verdict, given.path, content)
+                write(verdict, self.out / given.place)
+            except FakeclfError as error:
+                verdict = Verdict(given.path, error=_of_file(error, given.path))
+            except MemoryError:
+                verdict = Verdict(given.path, error=f"{given.path}: not enough memory for a picture of that size")
+        for name in ARRAYS:
+            setattr(verdict, name, None)
+        verdict.seconds = time.perf_counter() - start
+        return verdict, self._log.add(verdict)
+
+
+def run_digest(voters: Sequence[Voter], settings: Settings) -> str:
+    """What a verdict depends on besides the picture, in 16 hex digits."""
+    models = [[voter.name, voter.card.files, voter.card.calibration, voter.card.reach] for voter in voters]
+    told = json.dumps([__version__, models, asdict(settings)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _open_already(models: Any) -> bool:
+    return isinstance(models, list) and bool(models) and all(isinstance(model, Voter) for model in models)
+
+
+def _of_file(error: FakeclfError, path: str) -> str:
+    text = str(error)
+    return text if path in text else f"{path}: {text.removeprefix('picture of ')}"
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet takes text that begins so for a formula; file names come from strangers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,88 @@
+"""Which pictures a model can judge: of what size, how well compressed, with how much fine detail left.
+
+Resampling, blur and strong compression erase what the models look for. A picture without those traces is no more real
+than one that is cut out of a newspaper; a model gives no vote on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fakeclf.errors import FakeclfError
+
+if TYPE_CHECKING:
+    from fakeclf.traces import Traces
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a picture must be like for a model to have a vote.
+
+    Attributes:
+        smallest: of the shorter side, pixels.
+        largest: of the longer side, pixels; None = any.
+        jpeg_quality: the lowest quality (libjpeg's scale) of its last compression; None = any.
+        bandwidth: the least that is left of its fine detail, see ``fakeclf.traces``; None = any.
+        double_jpeg: whether it may have been compressed more than once.
+        protocol: how the limits were found, a line each.
+    """
+
+    smallest: int = 1
+    largest: int | None = None
+    jpeg_quality: int | None = None
+    bandwidth: float | None = None
+    double_jpeg: bool = True
+    protocol: tuple[str, ...] = ()
+
+    def why_not(self, size: tuple[int, int], traces: Traces) -> str:
+        """Why a picture is out of reach, in words; "" if it is not.
+
+        Args:
+            size: width and height, pixels.
+            traces: of its pixels.
+        """
+        width, height = size
+        if min(size) < self.smallest or self.largest is not None and max(size) > self.largest:
+            if self.smallest == self.largest:
+                return f"it judges pictures of {self.smallest} x {self.smallest} pixels alone, not {width} x {height}"
+            upper = f"at most {self.largest:,}" if self.largest else "any number of"
+            return f"it judges pictures of at least {self.smallest} and {upper} pixels a side, not {width} x {height}"
+        quality = traces.jpeg_quality
+        if self.jpeg_quality is not None and quality is not None and quality < self.jpeg_quality:
+            return (
+                f"the picture was compressed to JPEG quality {quality}; below {self.jpeg_quality} too little is left of "
+                "what it looks for"
+            )
+        if not self.double_jpeg and traces.double_jpeg:
+            return "the picture was saved as JPEG more than once, which erases what it looks for"
+        left = traces.bandwidth
+        if self.bandwidth is not None and left is not None and left < self.bandwidth:
+            return (
+                f"the picture has no detail finer than {left:.0%} of what its pixels could hold (resized, blurred or "
+                f"out of focus); it needs {self.bandwidth:.0%}"
+            )
+        return ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a card."""
+        return dataclasses.asdict(self) | {"protocol": list(self.protocol)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any] | None, sizes: dict[str, Any] | None = None) -> Reach:
+        """The reach that a card states.
+
+        Args:
+            values: its ``reach``; where None, the picture sizes it was trained on are the limit.
+            sizes: those: ``smallest`` and ``largest``.
+
+        Raises:
+            FakeclfError: the card names a limit that is not known.
+        """
+        if values is None:
+            return cls(smallest=int(sizes["smallest"]), largest=int(sizes["largest"])) if sizes else cls()
+        try:
+            return cls(**{**values, "protocol": tuple(values.get("protocol", ()))})
+        except TypeError as error:
+            raise FakeclfError(f"the card's reach is damaged ({error}); make or fetch the bundle again") from error

@@ -1,0 +1,145 @@
+"""Models that have a say in a verdict: what each gives for a picture, and the vote that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fakeclf import bundle, registry
+from fakeclf.calibration import Calibration
+from fakeclf.errors import FakeclfError
+from fakeclf.reach import Reach
+from fakeclf.traces import Traces
+from fakeclf.verdict import Vote
+
+DEFAULT = ("cifake", "regenerated", "localizer")
+"""The shipped bundles that are asked unless others are named."""
+
+Look = Callable[[np.ndarray], tuple[float, np.ndarray | None]]
+"""From a picture, uint8 (h, w, 3), to its raw P(FAKE), and P(inpainted) of each pixel, float32 (h, w), or None."""
+
+
+@dataclass
+class Voter:
+    """A model that is ready to be asked.
+
+    Attributes:
+        name: of the bundle.
+        folder: of the bundle.
+        card: of the bundle.
+        reach: which pictures it can judge.
+        calibration: from its raw P(FAKE) to one that can be believed; None where it was not calibrated.
+        look: asks the network.
+    """
+
+    name: str
+    folder: Path
+    card: bundle.Card
+    reach: Reach
+    calibration: Calibration | None
+    look: Look = field(repr=False)
+
+    @property
+    def localizes(self) -> bool:
+        """Whether it gives a mask."""
+        return self.card.kind == "localizer"
+
+    def no_vote(self, size: tuple[int, int], traces: Traces) -> str:
+        """Why it has no vote on such a picture; "" if it has one."""
+        if self.calibration is None and self.localizes:
+            return "its picture score is not calibrated (`fakeclf models calibrate`)"
+        return self.reach.why_not(size, traces)
+
+    def vote(self, raw: float | None, no_vote: str = "") -> Vote:
+        """What it says of a picture.
+
+        Args:
+            raw: P(FAKE) before calibration; None if it was not asked.
+            no_vote: why it has no vote.
+        """
+        if self.calibration is None:  # an old bundle, or one of too few pictures: the network's own word is taken
+            calibrated, threshold, real_below = raw, self.card.threshold, self.card.threshold
+        else:
+            calibrated = None if raw is None else float(self.calibration.apply(raw))
+            threshold, real_below = self.calibration.threshold, self.calibration.real_below
+        says = None
+        if not no_vote and calibrated is not None:
+            says = "fake" if calibrated >= threshold else "real" if calibrated < real_below else "unsure"
+        return Vote(
+            self.name,
+            self.card.kind,
+            self.card.files.get("model.keras", ""),
+            p_fake=calibrated,
+            raw=raw,
+            says=says,
+            threshold=threshold,
+            real_below=real_below,
+            no_vote=no_vote,
+        )
+
+
+def open_voters(names: str | Path | Sequence[str | Path] | None = None) -> list[Voter]:
+    """Models that are ready to be asked, loaded once a process.
+
+    Args:
+        names: names or folders of bundles, one or several (or ``a,b``); default: those of :data:`DEFAULT` that are
+            there.
+
+    Raises:
+        FakeclfError: there is no such bundle, it has no say in a verdict, or none is there at all.
+    """
+    if names is None:
+        there = dict(bundle.names())
+        wanted: list[str | Path] = [name for name in DEFAULT if name in there]
+        if not wanted:
+            raise FakeclfError(
+                f"none of the default models is there ({', '.join(DEFAULT)}); name one with --models, or train one "
+                "with `fakeclf train`"
+            )
+    else:
+        given = [names] if isinstance(names, str | Path) else list(names)
+        wanted = [part for name in given for part in (name.split(",") if isinstance(name, str) else [name]) if part]
+        if not wanted:
+            raise FakeclfError("no model is named; `fakeclf models list` shows which there are")
+    folders = [bundle.find(name).resolve() for name in wanted]
+    return [_open(folder, bundle.sha256(folder / "card.json")) for folder in dict.fromkeys(folders)]
+
+
+def look_classifier(name: str | Path) -> Look:
+    """The bundle of a classifier or an ensemble as a function from a picture to its P(FAKE)."""
+    import keras
+
+    network = bundle.load(name)
+    ask: Any = network
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]  # one trace for all sizes
+        ask = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
+
+    def look(pixels: np.ndarray) -> tuple[float, None]:
+        p_real = keras.ops.convert_to_numpy(ask(pixels[np.newaxis].astype(np.float32)))
+        return 1.0 - float(p_real.item()), None
+
+    return look
+
+
+@lru_cache(maxsize=16)
+def _open(folder: Path, card_sha256: str) -> Voter:
+    card = bundle.read_card(folder)
+    kind = registry.kind(card.kind)
+    if not kind.look:
+        raise FakeclfError(f"{card.name} is of kind {card.kind}; classifiers, ensembles and localizers judge pictures")
+    return Voter(
+        card.name,
+        folder,
+        card,
+        Reach.from_json(card.reach, card.input.get("sizes")),
+        Calibration.from_json(card.calibration) if card.calibration else None,
+        registry.resolve(kind.look)(folder),
+    )
