@@ -71,7 +71,7 @@ def predict_degraded(
             return picture
         example = examples[place]
         # Not by path: the same data set in another folder gives the same figures.
-        random = np.random.default_rng([seed, example.label, zlib.crc32(example.source.encode())])
+        random = np.random.default_rng([seed, example.label, zlib.crc32(os.fsencode(example.source))])
         try:
             return step.apply(picture, random)
         except FakeclfError as error:

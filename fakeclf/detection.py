@@ -14,8 +14,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Settings:
     Attributes:
         pixel_threshold: on P(inpainted) of a pixel; None = the localizer's own.
         stability: whether the verdict is tried again on changed copies; two more looks at the picture.
-        reliability: whether to make the localizer's reliability map; some ten more looks.
+        reliability: whether to make the localizer's reliability map; eight more looks.
         explain: whether to make the classifier's Grad-CAM and the noise residual.
     """
 
@@ -151,8 +152,9 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings) -> Ver
             verdict.stable = "flips" if verdict.flips_after else "stable"
     verdict.why = sentences(verdict, decisive)
     if settings.reliability and shown is not None:
-        measure = resolve("segmentation.reliability:reliability")
-        verdict.reliability = measure(shown.look, pixels, threshold=verdict.pixel_threshold).map
+        locate, measure = shown.look, resolve("segmentation.reliability:reliability")
+        found_again = measure(lambda seen: _Mask(locate(seen)[1]), pixels, threshold=verdict.pixel_threshold)
+        verdict.reliability = found_again.map
     if settings.explain:
         _explain(verdict, voters)
     return verdict
@@ -188,6 +190,10 @@ WRITTEN = tuple(f".{name}.png" for name in ("mask", "binary", "overlay", "reliab
 """Endings of the names that :func:`write` gives."""
 
 
+class _Mask(NamedTuple):
+    mask: np.ndarray | None
+
+
 def _says(votes: Sequence[Vote], voter: Voter) -> bool:
     return any(vote.says is not None and vote.model == voter.name for vote in votes)
 
@@ -200,7 +206,7 @@ def _again(pixels: np.ndarray, voters: Sequence[Voter], change: str) -> str:
 
 
 def _explain(verdict: Verdict, voters: Sequence[Voter]) -> None:
-    from fakeclf import bundle, explain
+    from fakeclf import explain
 
     assert verdict.pixels is not None
     verdict.residual = explain.residual(verdict.pixels)
@@ -208,8 +214,16 @@ def _explain(verdict: Verdict, voters: Sequence[Voter]) -> None:
         if voter.localizes or not _says(verdict.votes, voter):
             continue
         try:
-            verdict.heat = explain.grad_cam(bundle.load(voter.folder), verdict.pixels)
+            verdict.heat = explain.grad_cam(_network(voter.folder, voter.card.files["model.keras"]), verdict.pixels)
         except FakeclfError as error:
             verdict.why.append(f"{voter.name} cannot show where it looked: {error}.")
         else:
             return
+
+
+@lru_cache(maxsize=4)
+def _network(folder: Path, sha256: str) -> Any:
+    """A classifier as a Keras model, loaded once for all pictures."""
+    from fakeclf import bundle
+
+    return bundle.load(folder)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from fakeclf.verdict import Verdict, Vote
 
 _LIMITS = {
-    "real": 'This means that none of the models that could judge the picture found traces it knows; it is no proof of '
+    "real": "This means that none of the models that could judge the picture found traces it knows; it is no proof of "
     "a real picture.",
     "cannot tell": "No model could judge this picture, which says nothing for it or against it.",
     "unsure": "The probability lies where the deciding model errs too often to be called either way.",
@@ -65,8 +65,10 @@ def _of_mask(marked: np.ndarray) -> list[str]:
     rows, columns = ndimage.find_objects(places, max_label=number)[int(np.argmax(sizes))]
     where = _third(rows, marked.shape[0], ("upper", "middle", "lower"))
     side = _third(columns, marked.shape[1], ("left", "middle", "right"))
-    place = "the middle" if where == side == "middle" else f"the {where} {side}".replace("middle left", "left").replace(
-        "middle right", "right"
+    place = (
+        "the middle"
+        if where == side == "middle"
+        else f"the {where} {side}".replace("middle left", "left").replace("middle right", "right")
     )
     part = "one place" if shown == 1 else f"{shown} places, the largest"
     return [f"{area:.1%} of the picture is marked as repainted, in {part} in {place}."]

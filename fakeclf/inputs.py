@@ -1,4 +1,4 @@
-"""What people name on the command line, files, folders, globs and lists, as pictures and the places of their results."""
+"""What people name on the command line, files, folders and globs, as pictures and the places of their results."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Provenance:
     def _camera(self) -> list[str]:
         told = []
         camera = self.model if self.model.startswith(self.make) else f"{self.make} {self.model}".strip()
-        if camera:
+        if camera and software_kind(self.make) != "generator":
             told.append(f"The file names the camera {camera}{f' with the lens {self.lens}' if self.lens else ''}.")
         if self.taken:
             told.append(f"It says that the picture was taken on {self.taken}.")
@@ -155,7 +155,7 @@ def read(source: str | Path | bytes) -> Provenance:
     marks = find_marks(blocks, properties)
     marked = {mark.where for mark in marks}
     marks += [
-        Mark(program.name, program.where, program.name)
+        Mark(program.name, program.where, program.name, part=program.where == EDIT_HISTORY)
         for program in software
         if program.kind == "generator" and program.where not in marked
     ]

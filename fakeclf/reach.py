@@ -25,7 +25,6 @@ class Reach:
         largest: of the longer side, pixels; None = any.
         jpeg_quality: the lowest quality (libjpeg's scale) of its last compression; None = any.
         bandwidth: the least that is left of its fine detail, see ``fakeclf.traces``; None = any.
-        double_jpeg: whether it may have been compressed more than once.
         protocol: how the limits were found, a line each.
     """
 
@@ -33,7 +32,6 @@ class Reach:
     largest: int | None = None
     jpeg_quality: int | None = None
     bandwidth: float | None = None
-    double_jpeg: bool = True
     protocol: tuple[str, ...] = ()
 
     def why_not(self, size: tuple[int, int], traces: Traces) -> str:
@@ -52,11 +50,9 @@ class Reach:
         quality = traces.jpeg_quality
         if self.jpeg_quality is not None and quality is not None and quality < self.jpeg_quality:
             return (
-                f"the picture was compressed to JPEG quality {quality}; below {self.jpeg_quality} too little is left of "
-                "what it looks for"
+                f"the picture was compressed to JPEG quality {quality}; below {self.jpeg_quality} too little is "
+                "left of what it looks for"
             )
-        if not self.double_jpeg and traces.double_jpeg:
-            return "the picture was saved as JPEG more than once, which erases what it looks for"
         left = traces.bandwidth
         if self.bandwidth is not None and left is not None and left < self.bandwidth:
             return (

@@ -1,6 +1,6 @@
 """Find out which pictures a model can judge: it is shown validation pictures, untouched and ever more degraded.
 
-Reference: none; the list of changes is that of what happens to pictures when they are passed on.
+A picture that was compressed twice is not told from one that was compressed once; the last quality counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 QUALITIES = (95, 90, 85, 75, 65, 50)
 SMOOTHING = ("resize:0.9", "resize:0.75", "blur:0.7", "resize:0.5", "blur:1", "blur:2")
-TWICE = "jpeg:75|jpeg:90"
 
 LEAST_AUC = 0.75
 MOST_FALSE_POSITIVES = 0.05
@@ -72,7 +71,7 @@ def reach_of(
         shown: what they are, for the protocol.
         sizes: the limits of picture sizes; default: from the smallest of ``examples`` on, with no upper limit.
     """
-    changes = ["", *(f"jpeg:{quality}" for quality in QUALITIES), *SMOOTHING, TWICE]
+    changes = ["", *(f"jpeg:{quality}" for quality in QUALITIES), *SMOOTHING]
     raw = np.zeros((len(changes), len(examples)))
     width = np.full((len(changes), len(examples)), np.nan)
     least = min(sizes) if sizes and None not in sizes else 0
@@ -108,7 +107,6 @@ def reach_of(
         largest=largest,
         jpeg_quality=quality,
         bandwidth=None if bandwidth is None else round(bandwidth, 3),
-        double_jpeg=judged[TWICE],
         protocol=(
             f"pictures: {shown}, {np.sum(truth == metrics.FAKE):,} FAKE and {np.sum(truth == metrics.REAL):,} REAL, "
             "untouched and after each change",
@@ -116,8 +114,8 @@ def reach_of(
             "are called fake at the calibrated threshold",
             f"judged after: {', '.join(change or 'nothing' for change in changes if judged[change]) or 'none'}; "
             f"not after: {', '.join(change or 'nothing' for change in changes if not judged[change]) or 'none'}",
-            "JPEG quality: the lowest of those tried down to which all are judged; bandwidth: what 95 % of the pictures "
-            "have after the strongest smoothing down to which all are judged",
+            "JPEG quality: the lowest of those tried down to which all are judged; bandwidth: what 95 % of "
+            "the pictures have after the strongest smoothing down to which all are judged",
         ),
     )
 

@@ -3,7 +3,8 @@
 Every model that may vote gives a calibrated P(FAKE). What it says of the picture follows from two numbers in its card:
 ``fake`` from the threshold on, which pristine validation pictures pass in one of a hundred cases; ``real`` below the
 abstain band; ``unsure`` between. A picture outside what the model can judge gets no vote from it. The verdict is that
-of the voter that is furthest on the side of ``fake``; with no voter at all it is ``cannot tell``, which is not ``real``.
+of the voter that is furthest on the side of ``fake``; with no voter at all it is ``cannot tell``, which is not the same
+as ``real``.
 """
 
 from __future__ import annotations

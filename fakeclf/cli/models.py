@@ -19,14 +19,13 @@ COMMANDS = {
     "verify": ("fakeclf.cli.models:verify", "Check the files of bundles by their hashes, and replay their cases."),
     "regress": ("fakeclf.cli.regress:regress", "Keep misjudged pictures beside a model as tests."),
     "calibrate": ("fakeclf.cli.calibrate:calibrate", "Turn a model's scores into probabilities that can be believed."),
-    "export": ("fakeclf.cli.export:export", "Write a model for other runtimes."),
     "import": ("fakeclf.cli.models:import_model", "Make a bundle of weights that a model's authors published."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def models() -> None:
-    """List, show, verify, calibrate, import and export models; keep what they misjudged."""
+    """List, show, verify, calibrate and import models; keep what they misjudged."""
 
 
 @click.command("list")

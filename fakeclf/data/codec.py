@@ -100,12 +100,13 @@ def jpeg_quality(luminance: tuple[int, ...]) -> tuple[int, bool]:
     difference of the logarithms).
     """
     table = np.maximum(luminance, 1)  # a damaged file may hold zeros
-    distances = [np.abs(np.log(_libjpeg_table(quality) / table)).mean() for quality in range(1, 101)]
+    distances = [np.abs(np.log(libjpeg_luminance(quality) / table)).mean() for quality in range(1, 101)]
     best = int(np.argmin(distances))
     return best + 1, not distances[best]
 
 
-def _libjpeg_table(quality: int) -> np.ndarray:
+def libjpeg_luminance(quality: int) -> np.ndarray:
+    """libjpeg's luminance table at a quality, 1 to 100: 64 steps, row by row."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((_LUMINANCE.ravel() * scale + 50) // 100, 1, 255)
 

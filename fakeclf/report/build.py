@@ -115,7 +115,7 @@ def write(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_seen
     )
     tally = _Tally()
-    css, script = _part("report.css"), _part("report.js")
+    css, script = _part("report.css"), _part("detail.js") + _part("report.js")
     pieces = environment.from_string(_part("template.html.j2")).generate(
         title=title,
         facts=dict(facts or {}),

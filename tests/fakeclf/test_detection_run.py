@@ -64,7 +64,12 @@ def test_every_picture_has_its_line_and_its_files() -> None:
 def test_a_mixed_folder_goes_through_in_one_run() -> None:
     for number in range(20):
         put(f"mix/good{number}.png", level=10 * number)
-    put("mix/one.webp"), put("mix/two.jpg", quality=60), put("mix/tiny.png", size=(1, 1)), put("mix/thin.png", size=(2, 90))
+    (
+        put("mix/one.webp"),
+        put("mix/two.jpg", quality=60),
+        put("mix/tiny.png", size=(1, 1)),
+        put("mix/thin.png", size=(2, 90)),
+    )
     put("mix/turned.png")
     Image.new("CMYK", (40, 30), (0, 90, 90, 0)).save("mix/cmyk.jpg")
     frames = [Image.new("P", (20, 20), colour) for colour in (1, 2, 3)]

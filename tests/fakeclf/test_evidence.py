@@ -36,7 +36,9 @@ def test_where_it_is_marked(rows: slice, columns: slice, words: str) -> None:
     mask[rows, columns] = 1
     mask[99, 99] = 1  # a speck, which is no place
     votes = [vote("m", 0.9, "fake")]
-    said = sentences(Verdict(None, verdict="fake", extent="local", votes=votes, mask=mask, pixel_threshold=0.5), votes[0])
+    said = sentences(
+        Verdict(None, verdict="fake", extent="local", votes=votes, mask=mask, pixel_threshold=0.5), votes[0]
+    )
     assert f"{mask.mean():.1%} of the picture is marked as repainted, {words}." in said
 
 

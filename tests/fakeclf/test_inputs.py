@@ -61,7 +61,9 @@ def test_what_holds_no_picture_is_told_in_its_place() -> None:
 
 
 def test_output_is_not_fed_back() -> None:
-    put("a.png", "kept.mask.png", "out/a.png.mask.png", "out/deep/b.png.mask.png", "old/log.jsonl", "old/a.png.mask.png")
+    put(
+        "a.png", "kept.mask.png", "out/a.png.mask.png", "out/deep/b.png.mask.png", "old/log.jsonl", "old/a.png.mask.png"
+    )
     for inputs in (found("."), found("*.png", "**/*.png")):
         assert {Path(given.path).name for given in inputs} == {"a.png", "kept.mask.png"}  # the latter is the user's own
         assert len(inputs) == 2

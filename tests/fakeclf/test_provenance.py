@@ -131,6 +131,7 @@ def test_generators_named_in_exif():
         ("AI generated;txt2img;flux", "EXIF Software"),
         ("Black Forest Labs", "EXIF Make"),
     ]
+    assert not any("camera" in line for line in found.sentences())
 
 
 def test_words_in_caption_comment_and_name_are_no_marks(tmp_path):

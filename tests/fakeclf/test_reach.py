@@ -12,14 +12,14 @@ from fakeclf.errors import FakeclfError
 from fakeclf.reach import Reach
 
 
-def traces(jpeg_quality: int | None = None, bandwidth: float | None = 0.9, double_jpeg: bool = False) -> Any:
-    return SimpleNamespace(jpeg_quality=jpeg_quality, bandwidth=bandwidth, double_jpeg=double_jpeg)
+def traces(jpeg_quality: int | None = None, bandwidth: float | None = 0.9) -> Any:
+    return SimpleNamespace(jpeg_quality=jpeg_quality, bandwidth=bandwidth)
 
 
 @pytest.mark.parametrize(
     ("reach", "size", "seen", "words"),
     [
-        (Reach(), (1, 100_000), traces(5, 0.01, True), ""),
+        (Reach(), (1, 100_000), traces(5, 0.01), ""),
         (Reach(32, 32), (32, 32), traces(), ""),
         (Reach(32, 32), (33, 32), traces(), "32 x 32 pixels alone, not 33 x 32"),
         (Reach(216), (5000, 215), traces(), "at least 216 and any number of pixels a side, not 5000 x 215"),
@@ -27,7 +27,6 @@ def traces(jpeg_quality: int | None = None, bandwidth: float | None = 0.9, doubl
         (Reach(jpeg_quality=85), (9, 9), traces(85), ""),
         (Reach(jpeg_quality=85), (9, 9), traces(None), ""),
         (Reach(jpeg_quality=85), (9, 9), traces(84), "JPEG quality 84; below 85"),
-        (Reach(double_jpeg=False), (9, 9), traces(95, double_jpeg=True), "more than once"),
         (Reach(bandwidth=0.5), (9, 9), traces(bandwidth=0.4), "finer than 40%"),
         (Reach(bandwidth=0.5), (9, 9), traces(bandwidth=None), ""),
     ],
@@ -38,7 +37,7 @@ def test_why_not(reach: Reach, size: tuple[int, int], seen: Any, words: str) -> 
 
 
 def test_cards_carry_it() -> None:
-    reach = Reach(8, 4000, 85, 0.5, False, ("how",))
+    reach = Reach(8, 4000, 85, 0.5, ("how",))
     assert Reach.from_json(json.loads(json.dumps(reach.to_json()))) == reach
     assert Reach.from_json(None, {"smallest": 32, "largest": 64}) == Reach(32, 64)
     assert Reach.from_json(None) == Reach()

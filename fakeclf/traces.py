@@ -1,0 +1,162 @@
+"""What the pixels of a picture tell of its past: compression, fine detail that is left, noise.
+
+From pixels alone, so that a JPEG file, its lossless copy and the array tell the same. NumPy and SciPy only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy.fft import dctn
+from scipy.signal import convolve2d
+
+from fakeclf.data.codec import libjpeg_luminance
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+BLOCKS = 2048  # of 8x8 that are looked at, at most
+WINDOW, WINDOWS = 64, 256  # of the spectrum
+ROUNDING = 0.29  # standard deviation of what rounding pixels adds to a DCT coefficient
+STRAYS = 0.01  # share of coefficients that fit no step: clipped, or changed after decoding
+TOP, BINS = 256, 8  # largest coefficient, and bins to one unit
+SURE = 0.05  # log-likelihood a coefficient, over that of no compression, from which on one is reported
+FLOOR = 1.0  # power of a frequency in squared grey values, well above what rounding leaves
+LEAST = 8
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What was found; None where a picture is too small to tell.
+
+    Attributes:
+        jpeg_quality: libjpeg's quality (1 to 100) of the last JPEG compression; None where there is no sign of one.
+        jpeg_grid: row and column, 0 to 7, at which its blocks begin; (0, 0) unless it was cropped since.
+        bandwidth: share of the Nyquist frequency up to which rows and columns hold a power of 1 (squared grey values),
+            the smaller of the two, in (0, 1]: strongly enlarged, blurred and smooth pictures have little.
+        noise: standard deviation of the noise, in grey values (Immerkaer 1996).
+    """
+
+    jpeg_quality: int | None = None
+    jpeg_grid: tuple[int, int] | None = None
+    bandwidth: float | None = None
+    noise: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        values = dataclasses.asdict(self)
+        return values | {"jpeg_grid": list(self.jpeg_grid) if self.jpeg_grid else None}
+
+
+def read(pixels: np.ndarray) -> Traces:
+    """Traces of a picture, uint8 RGB (height, width, 3)."""
+    if min(pixels.shape[:2]) < LEAST:
+        return Traces()
+    quality, grid = _compression(pixels)
+    return Traces(quality, grid, _bandwidth(pixels), _noise(pixels))
+
+
+def _compression(pixels: np.ndarray) -> tuple[int | None, tuple[int, int] | None]:
+    """Quality and grid of the likeliest table, by how coefficients gather at multiples of its steps.
+
+    Reference: Fan & de Queiroz 2003, "Identification of bitmap compression history: JPEG detection and quantizer
+    estimation", IEEE Transactions on Image Processing 12.
+    """
+    best = (SURE, None, None)
+    for grid in _grids(pixels):
+        counts = _histograms(_coefficients(pixels, *grid))
+        used = counts.sum()
+        if not used:
+            continue
+        # (60, bins) against (bins, steps): how well each step explains each coefficient's histogram.
+        gain = np.take_along_axis((counts @ _log_ratios()).T, _tables(), axis=0).sum(1) / used
+        quality = int(np.argmax(gain))
+        if gain[quality] > best[0]:
+            best = (float(gain[quality]), quality + 1, grid)
+    return best[1], best[2]
+
+
+def _grids(pixels: np.ndarray) -> list[tuple[int, int]]:
+    """Where blocks may begin: as saved, and where the steps between neighbouring pixels are largest."""
+    luma = pixels[: 8 * 128, : 8 * 128] @ LUMA
+    found = []
+    for axis in (0, 1):
+        steps = np.abs(np.diff(luma, axis=axis))
+        if steps.shape[axis] > 8:  # what stands out from its neighbours, as edges of what is shown seldom do
+            steps = np.moveaxis(steps, axis, 0)
+            rises = np.pad(np.sign(steps[1:-1] - np.maximum(steps[:-2], steps[2:])).mean(1), 1)
+            found.append((int(np.argmax([rises[k::8].mean() for k in range(8)])) + 1) % 8)
+        else:
+            found.append(0)
+    return list(dict.fromkeys([(0, 0), (found[0], found[1])]))
+
+
+def _coefficients(pixels: np.ndarray, row: int, column: int) -> np.ndarray:
+    """Luma's DCT, (blocks, 64), of evenly spread blocks without clipped pixels."""
+    rows, columns = (pixels.shape[0] - row) // 8, (pixels.shape[1] - column) // 8
+    if not rows or not columns:
+        return np.zeros((0, 64))
+    every = np.unique(np.linspace(0, rows * columns - 1, min(BLOCKS, rows * columns)).astype(int))
+    tops, lefts = row + 8 * (every // columns), column + 8 * (every % columns)
+    inner = np.arange(8)
+    blocks = pixels[tops[:, None, None] + inner[:, None], lefts[:, None, None] + inner]
+    whole = ((blocks > 0) & (blocks < 255)).all((1, 2, 3))
+    return dctn(np.rint(blocks[whole] @ LUMA), axes=(1, 2), norm="ortho").reshape(-1, 64)
+
+
+def _histograms(coefficients: np.ndarray) -> np.ndarray:
+    """Of the absolute values of all but the mean, (63, TOP * BINS), without what is close to zero: it fits any step."""
+    counts = np.zeros((63, TOP * BINS))
+    size = np.abs(coefficients[:, 1:])
+    for place in range(63):
+        values = size[:, place]
+        values = values[(values >= 1.5) & (values < TOP)]
+        counts[place] = np.bincount((values * BINS).astype(int), minlength=TOP * BINS)
+    return counts
+
+
+@cache
+def _log_ratios() -> np.ndarray:
+    """How much likelier a coefficient is with a step than without one, in logs, (TOP * BINS, 256 steps)."""
+    value = (np.arange(TOP * BINS)[:, None] + 0.5) / BINS
+    step = np.arange(256)[None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = value - step * np.rint(value / step)
+        peak = sum(np.exp(-((off + k * step) ** 2) / (2 * ROUNDING**2)) for k in (-1, 0, 1))
+        ratio = np.log((1 - STRAYS) * peak * step / (ROUNDING * np.sqrt(2 * np.pi)) + STRAYS)
+    ratio[:, 0] = 0.0
+    return ratio
+
+
+@cache
+def _tables() -> np.ndarray:
+    """Step of every coefficient but the mean at each quality, (100, 63)."""
+    return np.stack([libjpeg_luminance(quality)[1:] for quality in range(1, 101)])
+
+
+def _bandwidth(pixels: np.ndarray) -> float:
+    side = min(WINDOW, *pixels.shape[:2])
+    tops, lefts = (
+        np.unique(np.linspace(0, length - side, min(16, max(1, 2 * (length // side) - 1))).astype(int))
+        for length in pixels.shape[:2]
+    )
+    fade = np.hanning(side + 2)[1:-1]
+    fade = np.outer(fade, fade)
+    power = np.zeros((side, side))
+    for top in tops:
+        for left in lefts:
+            window = pixels[top : top + side, left : left + side] @ LUMA
+            power += np.abs(np.fft.fft2((window - window.mean()) * fade)) ** 2
+    power /= len(tops) * len(lefts) * np.sum(fade**2)
+    half = side // 2
+    near = np.r_[0:3, -2:0]  # the lowest frequencies across
+    profiles = (power[near].mean(0)[1 : half + 1], power[:, near].mean(1)[1 : half + 1])
+    return min(float(np.flatnonzero(np.append(True, profile > FLOOR))[-1] or 1) / half for profile in profiles)
+
+
+def _noise(pixels: np.ndarray) -> float:
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    part = pixels[:1024, :1024] @ LUMA
+    return float(np.sqrt(np.pi / 2) * np.abs(convolve2d(part, kernel, "valid")).mean() / 6)
