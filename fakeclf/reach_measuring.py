@@ -74,11 +74,11 @@ def reach_of(
     changes = ["", *(f"jpeg:{quality}" for quality in QUALITIES), *SMOOTHING]
     raw = np.zeros((len(changes), len(examples)))
     width = np.full((len(changes), len(examples)), np.nan)
-    least = min(sizes) if sizes and None not in sizes else 0
+    sides = []
     with Progress("reach", raw.size, "looks") as progress:
         for place, example in enumerate(examples):
             pixels = images.read(example.path)
-            least = min(pixels.shape[:2]) if place == 0 else min(least, *pixels.shape[:2])
+            sides.append(min(pixels.shape[:2]))
             for row, change in enumerate(changes):
                 seen = degrade.parse(change).apply(pixels, place) if change else pixels
                 raw[row, place] = voter.look(seen)[0]
@@ -101,7 +101,7 @@ def reach_of(
         if not judged[change] or not np.isfinite(left).any():
             break
         bandwidth = float(np.nanpercentile(left, 5))
-    smallest, largest = (least, None) if sizes is None else sizes
+    smallest, largest = (min(sides), None) if sizes is None else sizes
     return Reach(
         smallest=smallest,
         largest=largest,

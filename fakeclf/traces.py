@@ -64,7 +64,7 @@ def _compression(pixels: np.ndarray) -> tuple[int | None, tuple[int, int] | None
     Reference: Fan & de Queiroz 2003, "Identification of bitmap compression history: JPEG detection and quantizer
     estimation", IEEE Transactions on Image Processing 12.
     """
-    best = (SURE, None, None)
+    best: tuple[float, int | None, tuple[int, int] | None] = (SURE, None, None)
     for grid in _grids(pixels):
         counts = _histograms(_coefficients(pixels, *grid))
         used = counts.sum()

@@ -8,6 +8,8 @@ import numpy as np
 
 from fakeclf import bundle as bundles
 from fakeclf import metrics
+from fakeclf.data.datasets import Example
+from segmentation import datasets
 from segmentation.evaluate import evaluate_bundle
 from segmentation.score_rows import Forged, Pristine
 from segmentation.scores import MaskEvaluation
@@ -36,6 +38,27 @@ def picture_scores(found: MaskEvaluation, leave_out: str = "") -> tuple[np.ndarr
     if left_out:
         notes.append(f"generators left out, as in its training: {', '.join(sorted(left_out))}")
     return truth, 1.0 - scores, notes
+
+
+def pictures(
+    bundle: str | Path, dataset: str, *, split: str = "validation", data_dir: str | Path | None = None
+) -> list[Example]:
+    """Forged pictures of a data set as FAKE, pristine ones and originals as REAL, each once.
+
+    Args:
+        bundle, dataset, split, data_dir: see ``segmentation.evaluate.evaluate_bundle``; the split is that of the
+            bundle's training.
+    """
+    recipe = bundles.read_card(bundle).trained_on.get("recipe") or {}
+    same = {name: recipe[name] for name in ("seed", "validation") if name in recipe}
+    found: dict[str, int] = {}
+    for pair in getattr(datasets.load(dataset, data_dir=data_dir, **same), split):
+        if pair.drawn:
+            continue
+        found[pair.image] = metrics.FAKE if pair.mask else metrics.REAL
+        if pair.original:
+            found[pair.original] = metrics.REAL
+    return [Example(path, label, path) for path, label in found.items()]
 
 
 def measure(

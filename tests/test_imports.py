@@ -28,6 +28,7 @@ GROUND = {
 }
 # Other backends of Keras: used where somebody has installed them, never asked for.
 BACKENDS = {"torch", "jax"}
+EXTRAS = {"c2pa"}  # imported where they are needed, with a hint where they are missing
 DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 
 
@@ -94,7 +95,7 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     lines = setup["options"]["install_requires"].split()
     declared = {Requirement(line).name.lower() for line in lines}
     outside = set().union(*(roots(imported(path)) for path in FILES)) - set(sys.stdlib_module_names) - {"fakeclf"}
-    outside -= BACKENDS
+    outside -= BACKENDS | EXTRAS
     assert {DISTRIBUTION.get(name, name).lower() for name in outside} <= declared
 
 

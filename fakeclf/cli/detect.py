@@ -74,16 +74,19 @@ def detect(
                         click.echo(textwrap.indent(textwrap.fill(sentence, 100), "      "))
                 if progress is not None:
                     progress.to(number)
-        for path, write in ((table, run.write_csv), (report, run.write_report)):
-            if path is not None:
-                write(path)
-                click.echo(f"written: {path}", err=as_json)
+        if table is not None:
+            run.write_csv(table)
+        if report is not None:
+            run.write_report(report)
         if run.reused:
             click.echo(f"{run.reused:,} of {run.total:,} were there already", err=True)
         if run.failed:
             click.echo(f"{run.failed:,} of {run.total:,} failed", err=True)
         if not as_json:
             click.echo(f"\nmasks, overlays and verdicts: {out}")
+            for path in (table, report):
+                if path is not None:
+                    click.echo(f"written: {path}")
     ctx.exit(1 if run.failed else 0)
 
 
@@ -92,7 +95,7 @@ def _listed(paths: Sequence[str]) -> list[str]:
     named: list[str] = []
     for path in paths:
         if path == "-":
-            named += [line.rstrip("\r\n") for line in click.get_text_stream("stdin") if line.strip()]
+            named += [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
         else:
             named.append(path)
     if not named:

@@ -41,6 +41,7 @@ _BYTES = {True: (6000, 2300), False: (2500, 800)}  # most bytes of picture and o
 _QUALITIES = (60, 45, 30, 15, 5)
 _LONGEST = 2000  # characters of one text; metadata may hold a whole workflow
 _MOST = 60  # entries of one list or dictionary
+_DEEPEST = 10  # lists and dictionaries inside each other
 # Would reorder, hide or break what stands around them: controls, marks of direction and of width zero, half pairs.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -173,18 +174,18 @@ def _thumbnail(pixels: np.ndarray, side: int, most: int) -> str:
         side //= 2
 
 
-def _plain(value: Any) -> Any:
-    """``value`` as JSON can hold it and a page can show it: no endless texts or lists, no NaN, nothing unseen."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """``value`` as JSON can hold it and a page can show it: no endless texts, lists or nests, no NaN, nothing unseen."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_seen(str(key))[:200]: _plain(item) for key, item in list(value.items())[:_MOST]}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        return {_seen(str(key))[:200]: _plain(item, depth + 1) for key, item in list(value.items())[:_MOST]}
+    if isinstance(value, list | tuple) and depth < _DEEPEST:
         cut = [f"… and {len(value) - _MOST:,} more"] if len(value) > _MOST else []
-        return [_plain(item) for item in value[:_MOST]] + cut
-    text = _seen(str(value))
+        return [_plain(item, depth + 1) for item in value[:_MOST]] + cut
+    text = "…" if isinstance(value, Mapping | list | tuple) else _seen(str(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters)"
 
 

@@ -16,7 +16,6 @@ function make(name, values, ...children) {
   return element;
 }
 
-
 function shape(verdict) {
   const known = ORDER.includes(verdict) ? verdict : "error";
   return shapes.querySelector("." + known.replace(" ", "-")).cloneNode(true);
@@ -91,9 +90,10 @@ function text(value) {
 const plain = (value) => value === null || typeof value !== "object";
 const empty = (value) => value === null || value === "" || (!plain(value) && Object.values(value).every(empty));
 const WORDS = {
-  bandwidth: "fine detail left",
-  double_jpeg: "saved as JPEG more than once",
-  jpeg_quality: "quality of its last JPEG",
+  bandwidth: "share of fine detail",
+  jpeg_grid: "its JPEG blocks begin at (row, column)",
+  jpeg_quality: "last saved as JPEG of quality",
+  noise: "noise, in steps of 255",
   sha256: "fingerprint (sha256)",
 };
 
@@ -114,7 +114,8 @@ function listing(values) {
 function evidence(values) {
   const { sentences, ...rest } = values;
   if (!Array.isArray(sentences) || empty(sentences)) return listing(rest);
-  return [listing(sentences), !empty(rest) && make("details", {}, make("summary", {}, "All that was read"), listing(rest))];
+  const all = !empty(rest) && make("details", {}, make("summary", {}, "All that was read"), listing(rest));
+  return [listing(sentences), all];
 }
 
 const CAPTIONS = {

@@ -175,7 +175,10 @@
     filter(label, { "data-verdict": verdict }, () => view.chosen.delete(verdict) || view.chosen.add(verdict));
   }
   const flips = pictures.filter((picture) => picture.record.stable === "flips").length;
-  if (flips) filter(make("span", { class: "word" }, "⇄ flips only ", muted(whole(flips))), {}, () => { view.flips = !view.flips; });
+  if (flips) {
+    const label = make("span", { class: "word" }, "⇄ flips only ", muted(whole(flips)));
+    filter(label, {}, () => { view.flips = !view.flips; });
+  }
   for (const column of COLUMNS) {
     const sort = () => {
       view.down = view.column === column ? !view.down : column[3];

@@ -158,16 +158,21 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
 
 
 def test_what_json_cannot_hold_and_what_is_endless(tmp_path: Path) -> None:
+    nest: list[Any] = []
+    for _ in range(5000):
+        nest = [nest]
     odd = {
         "nan": float("nan"),
         "long": "x" * 100_000,
         "many": list(range(1000)),
         "path": Path("a"),
         "deep": {"b": (1, 2)},
+        "nest": nest,
     }
     page = Page(report.write(tmp_path / "r.html", [Verdict("a.jpg", provenance=odd)]))
     found = page.blocks["record"][0]["provenance"]
     assert found["nan"] is None and found["path"] == "a" and found["deep"] == {"b": [1, 2]}
+    assert json.dumps(found["nest"]).count("[") == 9
     assert len(found["long"]) < 2100 and found["long"].endswith("… (98,000 more characters)")
     assert found["many"][:60] == list(range(60)) and found["many"][60:] == ["… and 940 more"]
 

@@ -77,7 +77,7 @@ def made_up(folder: Path) -> Iterator[Verdict]:
             "The file names the program Example Studio.",
         ],
     }
-    traces = {"bandwidth": 0.81, "double_jpeg": False, "jpeg_quality": 92}
+    traces = {"jpeg_quality": 92, "jpeg_grid": [0, 0], "bandwidth": 0.81, "noise": 2.317}
     spot = np.exp(-((((across - 0.4) / 0.22) ** 2 + ((down - 0.52) / 0.26) ** 2) ** 3))
     two = np.maximum(spot[:, ::-1], np.exp(-((((across - 0.2) / 0.13) ** 2 + ((down - 0.25) / 0.15) ** 2) ** 3)))
     cases = [
