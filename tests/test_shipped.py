@@ -13,7 +13,16 @@ import pytest
 from fakeclf import bundle
 
 NAMES = sorted(path.parent.name for path in bundle.SHIPPED.glob("[!.]*/card.json"))
-SHIPPED = {"cifake", "ensemble", "gan-autoencoder", "inpainter", "localizer", "regenerated", "small-autoencoder"}
+SHIPPED = {
+    "cifake",
+    "cifake-robust",
+    "ensemble",
+    "gan-autoencoder",
+    "inpainter",
+    "localizer",
+    "regenerated",
+    "small-autoencoder",
+}
 MEGABYTE = 1_000_000
 
 

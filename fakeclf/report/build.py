@@ -175,7 +175,7 @@ def _thumbnail(pixels: np.ndarray, side: int, most: int) -> str:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """``value`` as JSON can hold it and a page can show it: no endless texts, lists or nests, no NaN, nothing unseen."""
+    """``value`` as JSON can hold it and a page can show it: nothing endless, no NaN, nothing unseen."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

@@ -90,10 +90,10 @@ function text(value) {
 const plain = (value) => value === null || typeof value !== "object";
 const empty = (value) => value === null || value === "" || (!plain(value) && Object.values(value).every(empty));
 const WORDS = {
-  bandwidth: "share of fine detail",
-  jpeg_grid: "its JPEG blocks begin at (row, column)",
-  jpeg_quality: "last saved as JPEG of quality",
-  noise: "noise, in steps of 255",
+  bandwidth: "fine detail (0 to 1)",
+  jpeg_grid: "JPEG blocks begin at",
+  jpeg_quality: "last JPEG quality",
+  noise: "noise (of 255)",
   sha256: "fingerprint (sha256)",
 };
 

@@ -293,6 +293,10 @@ def test_a_verdict_is_told_without_colour(visit: Any, example: Path) -> None:
         "all => all.map(one => [one.innerText, one.querySelector('.shape').innerHTML])"
     )
     assert len({drawn for _, drawn in shapes}) == len({said for said, _ in shapes}) == 5
+    explained = page.locator(".words dt").evaluate_all(
+        "all => all.map(one => [one.innerText.trim(), one.querySelector('.shape').innerHTML])"
+    )
+    assert len(explained) == 4 and dict(explained).items() <= dict(shapes).items()
 
 
 def test_hostile_texts_run_nothing(visit: Any, tmp_path: Path) -> None:
@@ -328,6 +332,12 @@ def test_the_policy_holds(visit: Any, example: Path) -> None:
     refused = [text for text in page.complaints if "Content Security Policy" in text or "TrustedScript" in text]
     assert len(refused) >= 2 and len(refused) == len(page.complaints)
     page.complaints.clear()
+
+
+def test_no_pictures_at_all(visit: Any, tmp_path: Path) -> None:
+    page = visit(report.write(tmp_path / "r.html", []), "#picture-1")
+    assert "No pictures were looked at" in page.locator("main").inner_text()
+    assert page.locator("table").count() == 0 and page.locator("#opening").count() == 0
 
 
 def test_five_thousand_pictures(visit: Any, tmp_path: Path) -> None:
