@@ -19,7 +19,6 @@ _TEXT = (2, 129)  # ASCII, and UTF-8 since EXIF 3.0
 _NUMBERS = {3: "H", 4: "I", 13: "I"}
 _PHOTO, _GPS = 0x8769, 0x8825
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
-_TAGS = 1000  # a directory of more is damaged
 # Description, make, model, orientation, software, time, artist, XMP, copyright, exposure, GPS, credentials; time, user
 # comment, lens; latitude, longitude; thumbnail.
 _WANTED = frozenset(
@@ -78,8 +77,6 @@ def _directory(stream: IO[bytes], order: str, offset: Value | None, limit: int) 
     if not isinstance(offset, int) or offset < 8:
         return tags, 0
     count = int.from_bytes(_at(stream, offset, 2), "little" if order == "<" else "big")
-    if count > _TAGS:
-        return tags, 0
     entries = _at(stream, offset + 2, 12 * count + 4)
     for begin in range(0, min(12 * count, len(entries) - 11), 12):
         tag, kind, number = struct.unpack_from(order + "HHI", entries, begin)

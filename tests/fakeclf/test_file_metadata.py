@@ -183,8 +183,8 @@ def test_colour_profile_is_never_inflated():
         b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"a\0b") * 250_000,
         b"GIF89a" + bytes(7) + b"!\xfe" + b"\1x" * 3_000_000,
         b"II*\0\x08\0\0\0"
-        + struct.pack("<H", 1000)
-        + struct.pack("<HHII", 0x010F, 2, 4 << 20, 8) * 1000
+        + struct.pack("<H", 65535)
+        + struct.pack("<HHII", 0x010F, 2, 4 << 20, 8) * 65535
         + bytes(5 << 20),
         b"\xff\xd8" + b"\xff\xdb\xff\xff" * 100_000,
     ],
@@ -235,6 +235,8 @@ def test_xmp_of_other_pictures_and_other_namespaces_is_left_alone():
     assert read_xmp(packet(inner)) == ({}, "")
     other = '<rdf:RDF><rdf:Description xmp:CreatorTool="Other"/></rdf:RDF>'
     assert read_xmp(packet(f"<xmpMM:DerivedFrom>{other}</xmpMM:DerivedFrom>")) == ({}, "")
+    quoted = packet("<xmp:CreatorTool>Other</xmp:CreatorTool>").replace(b"<x:xmpmeta ", b"<a><b ", 1)
+    assert read_xmp(quoted.replace(b"</x:xmpmeta>", b"</b></a>")) == ({}, "")
     assert read_xmp(packet("<dc:CreatorTool>Other</dc:CreatorTool>")) == ({}, "")
     assert read_xmp(packet("<dc:title>xmp:CreatorTool=Other &lt;xmp:CreatorTool&gt;Other</dc:title>")) == ({}, "")
 

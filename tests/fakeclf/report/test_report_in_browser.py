@@ -376,11 +376,11 @@ def test_five_thousand_pictures(visit: Any, tmp_path: Path) -> None:
 def test_screenshots(visit: Any, example: Path, tmp_path: Path, name: str, viewport: dict[str, int]) -> None:
     """Kept where FAKECLF_SCREENSHOTS says, for the documentation."""
     folder = Path(os.environ.get("FAKECLF_SCREENSHOTS", tmp_path))
-    page = visit(example, viewport=viewport, is_mobile=name == "phone")
-    if name == "phone":
-        page.locator("#pictures").scroll_into_view_if_needed()
-        page.evaluate("document.getElementById('pictures').scrollIntoView()")
-    page.screenshot(path=folder / f"report-{name}.png", full_page=name == "desktop")
+    phone = name == "phone"
+    page = visit(example, viewport=viewport, is_mobile=phone, device_scale_factor=1 + phone)
+    if phone:
+        page.set_viewport_size({"width": 390, "height": 1900})
+    page.screenshot(path=folder / f"report-{name}.png", full_page=not phone)
     pixels = images.read(folder / f"report-{name}.png")
-    assert pixels.shape[1] == viewport["width"]
+    assert pixels.shape[1] == viewport["width"] * (1 + phone)
     assert len(np.unique(pixels.astype(int) @ [65536, 256, 1])) > 1000, "there are photographs on it"
