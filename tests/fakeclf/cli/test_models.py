@@ -149,20 +149,20 @@ def test_regress_asks_the_default_models_and_keeps_where_it_can(
     put("dark.png", 50)
     add = ["models", "regress", "add", "dark.png", "--truth", "real"]
     assert main(add) == 1
-    assert "none of the default models (cifake, " in capsys.readouterr().err
-    light("cifake", 8)
+    assert "none of the default models (cifake-robust, " in capsys.readouterr().err
+    light("cifake-robust", 8)
     light("regenerated", 8)
     card = json.loads(Path("saved_models/regenerated/card.json").read_text())
     Path("saved_models/regenerated/card.json").write_text(json.dumps(card | {"reach": {"smallest": 32}}))
     assert main([*add, "--note", "evening"]) == 0
-    assert len(cases.read("saved_models/cifake")) == 1 and not cases.read("saved_models/regenerated")
+    assert len(cases.read("saved_models/cifake-robust")) == 1 and not cases.read("saved_models/regenerated")
     capsys.readouterr()
     # The same is a mistake of whoever named that model; and a file that fails does not stop the others.
     put("grey.png", 90)
-    options = ["--truth", "real", "--features-only", "--model", "cifake,regenerated"]
+    options = ["--truth", "real", "--features-only", "--model", "cifake-robust,regenerated"]
     assert main(["models", "regress", "add", "absent.png", "grey.png", *options]) == 1
     out, err = capsys.readouterr()
-    assert out.count("cifake: ") == 2 and "grey.png" not in out  # the line of the case, and the count
+    assert out.count("cifake-robust: ") == 2 and "grey.png" not in out  # the line of the case, and the count
     assert err.splitlines()[0] == "error: absent.png: there is no such file"
     assert "grey.png: regenerated cannot judge it: " in err and len(err.splitlines()) == 2
     assert main([*add, "--area-below", "0.02"]) == 1
@@ -173,14 +173,14 @@ def test_regress_asks_the_default_models_and_keeps_where_it_can(
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if "dark.png (" in line]
     assert "evening" in line and "never" in line and "features" in out
-    assert main(["models", "regress", "list", "--model", "cifake", "--json"]) == 0
+    assert main(["models", "regress", "list", "--model", "cifake-robust", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
-    assert (first["model"], first["name"], second["name"], second["kind"]) == ("cifake", "dark.png", "", "features")
+    assert (first["model"], first["name"], second["name"], second["kind"]) == ("cifake-robust", "dark.png", "", "features")
 
     for wrong, hint in (("dark", "6 letters"), ("0" * 12, "no case begins")):
         assert main(["models", "regress", "remove", wrong]) == 1
         assert hint in capsys.readouterr().err
     assert main(["models", "regress", "remove", "dark.png", second["sha256"][:8]]) == 0
-    assert capsys.readouterr().out.count("cifake: removed ") == 2
-    assert not cases.read("saved_models/cifake")
-    assert list(Path("saved_models/cifake/regressions/pictures").iterdir()) == []
+    assert capsys.readouterr().out.count("cifake-robust: removed ") == 2
+    assert not cases.read("saved_models/cifake-robust")
+    assert list(Path("saved_models/cifake-robust/regressions/pictures").iterdir()) == []
