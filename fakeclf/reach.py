@@ -61,6 +61,17 @@ class Reach:
             )
         return ""
 
+    def describe(self) -> str:
+        """The limits in words, as "pictures of at least 216 pixels a side, JPEG quality 90 or better"."""
+        if self.smallest == self.largest:
+            sizes = f"pictures of {self.smallest} x {self.smallest} pixels"
+        else:
+            upper = f" and at most {self.largest:,}" if self.largest else ""
+            sizes = f"pictures of at least {self.smallest}{upper} pixels a side"
+        quality = "" if self.jpeg_quality is None else f", JPEG quality {self.jpeg_quality} or better"
+        detail = "" if self.bandwidth is None else f", {self.bandwidth:.0%} of the fine detail left"
+        return sizes + quality + detail
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a card."""
         return dataclasses.asdict(self) | {"protocol": list(self.protocol)}

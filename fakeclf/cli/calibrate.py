@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 ERROR, FALSE_POSITIVES = 0.05, 0.01  # those of fakeclf.calibration, which imports what --help can do without
+REACH_PICTURES = 60
 
 
 @click.command()
@@ -29,6 +30,15 @@ ERROR, FALSE_POSITIVES = 0.05, 0.01  # those of fakeclf.calibration, which impor
     help="Share of REAL that is called fake, at most.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take only N pictures of the split.")
+@click.option(
+    "--reach",
+    "reach_pictures",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=REACH_PICTURES,
+    show_default=True,
+    help="Degrade about N of the pictures in 12 ways, to find out which the model can judge; 0 leaves that out.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Also draw reliability before and after into this folder.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Home of the data sets.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -39,6 +49,7 @@ def calibrate(
     error: float,
     false_positives: float,
     limit: int | None,
+    reach_pictures: int,
     out: Path | None,
     data_dir: Path | None,
     as_json: bool,
@@ -46,13 +57,15 @@ def calibrate(
     """Make a probability of what BUNDLE (a name or a folder) says, and keep it in the bundle's card.
 
     Fits temperature and bias on pictures that the model was not trained on, and chooses from where on a picture is
-    called fake, and up to where real. A classifier or an ensemble takes pictures of FAKE and REAL, a localizer pairs of
-    picture and mask, as in `fakeclf evaluate`.
+    called fake, and up to where real. Then it measures down to which size, JPEG quality and fineness of detail the
+    model still tells them apart; `detect` gives it no vote on others. A classifier or an ensemble takes pictures of
+    FAKE and REAL, a localizer pairs of picture and mask, as in `fakeclf evaluate`.
     """
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()
     from fakeclf import calibration
+    from fakeclf.reach_measuring import measure_reach
 
     found = calibration.calibrate(
         bundle,
@@ -64,6 +77,14 @@ def calibrate(
         data_dir=data_dir,
         out=out,
     )
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_table())
+    reach = (
+        measure_reach(bundle, dataset, split=split, limit=reach_pictures, data_dir=data_dir) if reach_pictures else None
+    )
+    if as_json:
+        click.echo(json.dumps(found.to_json() | ({"reach": reach.to_json()} if reach else {}), indent=2))
+    else:
+        click.echo(found.to_table())
+        if reach is not None:
+            click.echo(f"\njudges: {reach.describe()}")
     if out is not None:
         click.echo(f"\nreliability before and after: {out / 'reliability.png'}", err=as_json)

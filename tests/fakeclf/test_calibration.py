@@ -320,10 +320,12 @@ def test_the_command(place: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(calibrate, [*arguments, "--false-positives", "0.1", "--out", str(tmp_path / "drawn")])
     assert done.exit_code == 0, done.output
     assert "calibrated on night (validation), 120 pictures: 60 FAKE, 60 REAL" in done.output
-    assert bundle.read_card(place / "light").calibration["false_positives"] == 0.1
+    card = bundle.read_card(place / "light")
+    assert card.calibration is not None and card.calibration["false_positives"] == 0.1
+    assert card.reach is not None and card.reach["smallest"] == 8 and "judges: pictures of at least 8" in done.output
     with Image.open(tmp_path / "drawn" / "reliability.png") as picture:
         assert picture.format == "PNG"
-    done = CliRunner().invoke(calibrate, [*arguments, "--error", "0.2", "--json"])
+    done = CliRunner().invoke(calibrate, [*arguments, "--error", "0.2", "--reach", "0", "--json"])
     assert json.loads(done.stdout) == bundle.read_card(place / "light").calibration
-    assert json.loads(done.stdout)["error"] == 0.2
+    assert json.loads(done.stdout)["error"] == 0.2 and bundle.read_card(place / "light").reach == card.reach
     assert CliRunner().invoke(calibrate, [*arguments, "--error", "1"]).exit_code == 2

@@ -43,3 +43,18 @@ def test_cards_carry_it() -> None:
     assert Reach.from_json(None) == Reach()
     with pytest.raises(FakeclfError, match="damaged"):
         Reach.from_json({"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("reach", "words"),
+    [
+        (Reach(), "pictures of at least 1 pixels a side"),
+        (Reach(32, 32), "pictures of 32 x 32 pixels"),
+        (
+            Reach(216, 900, 90, 0.75),
+            "at least 216 and at most 900 pixels a side, JPEG quality 90 or better, 75% of the",
+        ),
+    ],
+)
+def test_limits_in_words(reach: Reach, words: str) -> None:
+    assert words in reach.describe()
