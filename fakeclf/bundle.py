@@ -1,4 +1,4 @@
-"""Trained models for reuse: ``saved_models/NAME/{model.keras, card.json, plots/}``.
+"""Trained models for reuse: ``saved_models/NAME/{model.keras, model.tflite, card.json, plots/}``.
 
 A bundle is written beside and renamed, so it is whole or not there. Its card holds the sha256 of every file: they
 guard against accidents, and those of the shipped bundles are pinned in ``fakeclf/shipped.json`` besides. Loading never
@@ -10,11 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
-import io
 import json
 import os
 import shutil
-import zipfile
+import warnings
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -49,6 +48,9 @@ class Card:
         limits: what this model cannot see.
         calibration: temperature, bias, threshold and abstain band, see ``fakeclf.calibration``; None where not fitted.
         reach: which pictures it can judge, see ``fakeclf.reach``; None where not measured.
+        litert: of ``model.tflite``: ``weights`` (as which they are stored), ``difference`` (largest from Keras' in any
+            probability, over the pictures of the check), and what it takes, see ``fakeclf.export.Exported``; None
+            where there is none.
         members: of an ensemble: name and sha256 of each member's ``model.keras``.
         files: sha256 of every file of the bundle but the card.
         keras: version that saved the model.
@@ -68,6 +70,7 @@ class Card:
     limits: list[str] = field(default_factory=list)
     calibration: dict[str, Any] | None = None
     reach: dict[str, Any] | None = None
+    litert: dict[str, Any] | None = None
     members: list[dict[str, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     keras: str = ""
@@ -143,15 +146,20 @@ def save(
 ) -> Path:
     """Write ``model`` and ``card`` as the bundle ``folder``; returns the folder.
 
+    Where the model has a say in verdicts, its LiteRT file goes along, by which ``fakeclf.runtime`` runs it without
+    Keras; where that is refused, a warning says why. ``FAKECLF_LITERT=off`` in the environment leaves it out.
+
     Args:
         model: a built Keras model.
-        card: its ``files`` and ``keras`` are filled in here, and ``parameters`` where it is 0 (an ensemble counts its
-            members').
+        card: its ``files``, ``litert`` and ``keras`` are filled in here, and ``parameters`` where it is 0 (an ensemble
+            counts its members').
         folder: for example ``saved_models/cifake``; not overwritten without ``force``.
         float16: keep weights as float16 on disk (they load as float32), half the size.
         plots: a folder of PNG files to go along.
     """
     import keras
+
+    from fakeclf.half_weights import halve_weights
 
     with replace_folder(folder, force) as new:
         model.save(new / "model.keras")
@@ -164,9 +172,11 @@ def save(
         card.files = {
             path.relative_to(new).as_posix(): sha256(path) for path in sorted(new.rglob("*")) if path.is_file()
         }
+        card.litert = None
         _write_card(card, new)
         if (Path(folder) / CASES).is_dir():
             shutil.copytree(Path(folder) / CASES, new / CASES)
+    _add_litert(card, Path(folder))  # once the bundle is safe
     return Path(folder)
 
 
@@ -195,6 +205,15 @@ def set_reach(name_or_path: str | Path, values: dict[str, Any]) -> None:
     _write_card(card, folder)
 
 
+def set_litert(name_or_path: str | Path, name: str, values: dict[str, Any]) -> None:
+    """Put a LiteRT file that lies in a bundle under ``name`` into its card; ``values`` as in ``Card.litert``."""
+    folder = find(name_or_path)
+    card = read_card(folder)
+    card.litert = values
+    card.files[name] = sha256(folder / name)
+    _write_card(card, folder)
+
+
 def load(name_or_path: str | Path) -> Any:
     """Load a bundle as a Keras model.
 
@@ -208,8 +227,7 @@ def load(name_or_path: str | Path) -> Any:
     problems = _changed_files(folder, card, only=("model.keras",))
     if problems:
         raise FakeclfError(f"{folder}: {problems[0]}; fetch or train the bundle again")
-    _import_layers(card)
-    model = load_keras(folder / "model.keras")
+    model = load_own(folder, card)
     if not card.members:
         return model
     from fakeclf.models.ensemble import assemble
@@ -223,6 +241,12 @@ def load(name_or_path: str | Path) -> Any:
             )
         members.append(load(where))
     return assemble(members, model)
+
+
+def load_own(folder: Path, card: Card) -> Any:
+    """A bundle's own ``model.keras``; of an ensemble that is its head."""
+    _import_layers(card)
+    return load_keras(folder / "model.keras")
 
 
 def load_keras(path: Path) -> Any:
@@ -267,34 +291,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def halve_weights(path: Path) -> None:
-    """Rewrite the weights inside a ``.keras`` file as float16; Keras casts them back to float32 when it loads."""
-    import h5py
-    import numpy as np
+def _add_litert(card: Card, folder: Path) -> None:
+    from fakeclf import export, registry, runtime
 
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    half = io.BytesIO()
-    with h5py.File(io.BytesIO(parts["model.weights.h5"])) as source, h5py.File(half, "w") as target:
-
-        def copy(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                values = item[()]
-                if values.dtype == np.float32 and np.all(np.abs(values) < np.finfo(np.float16).max):
-                    values = values.astype(np.float16)
-                new = target.create_dataset(name, data=values)
-            else:
-                new = target.require_group(name)
-            for key, value in item.attrs.items():
-                new.attrs[key] = value
-
-        source.visititems(copy)
-        for key, value in source.attrs.items():
-            target.attrs[key] = value
-    parts["model.weights.h5"] = half.getvalue()
-    with replace_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    if not runtime.wanted() or not registry.kind(card.kind).look:
+        return
+    try:
+        export.into_bundle(folder)
+    except FakeclfError as error:
+        warnings.warn(f"{card.name} gets no LiteRT file and runs in Keras: {error}", stacklevel=3)
+    else:
+        card.litert, card.files = (made := read_card(folder)).litert, made.files
 
 
 def _write_card(card: Card, folder: Path) -> None:

@@ -19,11 +19,10 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 
 from fakeclf import metrics
 from fakeclf.errors import FakeclfError
+from fakeclf.metrics import expit, logit
 
 ERROR = 0.05
 FALSE_POSITIVES = 0.01
@@ -261,6 +260,8 @@ def _apply(raw: np.ndarray, temperature: float, bias: float) -> np.ndarray:
 
 def _parameters(fake: np.ndarray, raw: np.ndarray) -> tuple[float, float]:
     """Temperature and bias of the largest likelihood, under the prior that ``fit`` speaks of."""
+    from scipy.optimize import minimize
+
     logits = logit(np.clip(raw, _RAW, 1.0 - _RAW))
     # On a scale of their own the logits make the two unknowns alike. Equal ones tell nothing of the temperature.
     middle, spread = float(logits.mean()), float(logits.std()) if np.ptp(logits) > 0 else 1.0

@@ -241,9 +241,16 @@ def _checked(value: Any, hint: Any, where: str, key: str) -> Any:
     if hint in (str, bool) and isinstance(value, hint):
         return value
     if typing.get_origin(hint) is dict and isinstance(value, Mapping):
-        return dict(value)
+        inner = typing.get_args(hint)[1]
+        if not dataclasses.is_dataclass(inner):
+            return dict(value)
+        return {str(name): _checked(part, inner, where, f"{key}.{name}") for name, part in value.items()}
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)[0]
+        return tuple(_checked(part, inner, where, f"{key}[{place}]") for place, part in enumerate(value))
     names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-    raise _wrong(where, key, names.get(hint, "a group of keys"), value)
+    group = "a list" if typing.get_origin(hint) is tuple else "a group of keys"
+    raise _wrong(where, key, names.get(hint, group), value)
 
 
 def _wrong(where: str, key: str, allowed: str, value: Any) -> FakeclfError:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,12 @@ class DetectionRun:
         out: str | Path = "detected",
     ) -> None:
         self.out, self.settings = Path(out), settings
-        self.voters = models if _open_already(models) else open_voters(models)
+        self._models = models
+        self.voters = models if already_open(models) else open_voters(models)
         self._log = VerdictLog(self.out, run_digest(self.voters, settings))
         self._inputs = list(named(inputs, self.out, WRITTEN, NAME))
-        self._places = array("q")
         self.total = len(self._inputs)
+        self._places = array("q", [-1]) * self.total  # in the log; -1 until then
         self.failed = self.reused = 0
 
     def __enter__(self) -> DetectionRun:
@@ -94,15 +95,13 @@ class DetectionRun:
         self._log.__exit__(*details)
 
     def __iter__(self) -> Iterator[Verdict]:
-        for number in range(len(self._places), self.total):
-            verdict, place = self._one(self._inputs[number])
-            self._places.append(place)
-            self.failed += verdict.error is not None
-            yield verdict
+        for number, given in enumerate(self._inputs):
+            if self._places[number] < 0:
+                yield self._enter(number, judge(given, self.voters, self.settings, self.out, self._is_known))
 
     def verdicts(self) -> Iterator[Verdict]:
-        """Those made so far, read back from the log, in order."""
-        return (self._log.read(place) for place in self._places)
+        """Those made so far, read back from the log, in the order of the inputs."""
+        return (self._log.read(place) for place in self._places if place >= 0)
 
     def write_csv(self, path: str | Path) -> None:
         """Write the verdicts made so far as a table, a row each, columns :data:`COLUMNS`."""
@@ -124,27 +123,56 @@ class DetectionRun:
         }
         report.write(path, self.verdicts(), title=title, facts=facts)
 
-    def _one(self, given: Input) -> tuple[Verdict, int]:
-        start = time.perf_counter()
-        verdict = Verdict(given.path, error=given.error)
-        if given.place is not None:
-            try:
-                content = read_file(given.path)
-                known = self._log.find(given.path, hashlib.sha256(content).hexdigest())
-                if known is not None:
-                    self.reused += 1
-                    return self._log.read(known), known
-                verdict = look(images.read(content), self.voters, self.settings)
-                describe(verdict, given.path, content)
-                write(verdict, self.out / given.place)
-            except FakeclfError as error:
-                verdict = Verdict(given.path, error=_of_file(error, given.path))
-            except MemoryError:
-                verdict = Verdict(given.path, error=f"{given.path}: not enough memory for a picture of that size")
-        for name in ARRAYS:
-            setattr(verdict, name, None)
-        verdict.seconds = time.perf_counter() - start
-        return verdict, self._log.add(verdict)
+    def _is_known(self, path: str, sha256: str) -> bool:
+        return self._log.find(path, sha256) is not None
+
+    def _enter(self, number: int, found: Verdict | str) -> Verdict:
+        """Write down what :func:`judge` gave for an input."""
+        known = self._log.find(self._inputs[number].path, found) if isinstance(found, str) else None
+        if known is not None:
+            self.reused += 1
+            self._places[number], verdict = known, self._log.read(known)
+        else:
+            assert isinstance(found, Verdict)
+            self._places[number], verdict = self._log.add(found), found
+        self.failed += verdict.error is not None
+        return verdict
+
+
+def judge(
+    given: Input,
+    voters: Sequence[Voter],
+    settings: Settings,
+    out: Path,
+    is_known: Callable[[str, str], bool],
+) -> Verdict | str:
+    """The verdict on one input, without its arrays, which are written below ``out``.
+
+    Args:
+        is_known: whether there is a verdict on a path with a sha256 already.
+
+    Returns:
+        The verdict, with ``error`` set for a picture that fails; or the sha256 of a picture that is known.
+    """
+    start = time.perf_counter()
+    verdict = Verdict(given.path, error=given.error)
+    if given.place is not None:
+        try:
+            content = read_file(given.path)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if is_known(given.path, sha256):
+                return sha256
+            verdict = look(images.read(content), voters, settings)
+            describe(verdict, given.path, content)
+            write(verdict, out / given.place)
+        except FakeclfError as error:
+            verdict = Verdict(given.path, error=_of_file(error, given.path))
+        except MemoryError:
+            verdict = Verdict(given.path, error=f"{given.path}: not enough memory for a picture of that size")
+    for name in ARRAYS:
+        setattr(verdict, name, None)
+    verdict.seconds = time.perf_counter() - start
+    return verdict
 
 
 def run_digest(voters: Sequence[Voter], settings: Settings) -> str:
@@ -154,7 +182,8 @@ def run_digest(voters: Sequence[Voter], settings: Settings) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _open_already(models: Any) -> bool:
+def already_open(models: Any) -> bool:
+    """Whether these are voters themselves, not names of bundles."""
     return isinstance(models, list) and bool(models) and all(isinstance(model, Voter) for model in models)
 
 

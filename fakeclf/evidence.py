@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from fakeclf.verdict import Verdict, Vote
 
@@ -56,6 +55,8 @@ def _of_vote(vote: Vote) -> str:
 
 def _of_mask(marked: np.ndarray) -> list[str]:
     """How much is marked, in how many places, and where the largest of them is."""
+    from scipy import ndimage
+
     area = float(marked.mean())
     if not area:
         return ["No pixel reaches the localizer's threshold."]

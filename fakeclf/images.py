@@ -19,7 +19,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -113,9 +113,13 @@ def encode_jpeg(pixels: np.ndarray, quality: int = 95, subsampling: str = "4:2:0
     return _encoded(picture, "JPEG", quality=_quality(quality), subsampling=SUBSAMPLING.index(subsampling))
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """PNG bytes of uint8 RGB (h, w, 3) or grey (h, w); :func:`read` gives back the very same values."""
-    return _encoded(_as_picture(pixels), "PNG")
+def encode_png(pixels: np.ndarray, effort: int = 6) -> bytes:
+    """PNG bytes of uint8 RGB (h, w, 3) or grey (h, w); :func:`read` gives back the very same values.
+
+    Args:
+        effort: 0 to 9, zlib's, that goes into a small file.
+    """
+    return _encoded(_as_picture(pixels), "PNG", compress_level=effort)
 
 
 def encode_webp(pixels: np.ndarray, quality: int = 80, lossless: bool = False) -> bytes:
@@ -136,13 +140,19 @@ def encode_webp(pixels: np.ndarray, quality: int = 80, lossless: bool = False) -
 def save(path: str | Path, pixels: np.ndarray, **options: Any) -> None:
     """Write a picture; the suffix decides: ``.png`` (lossless), ``.jpg`` / ``.jpeg``, ``.webp``.
 
-    The file appears whole or not at all. ``options`` go to :func:`encode_jpeg` or :func:`encode_webp`.
+    The file appears whole or not at all. ``options`` go to :func:`encode_png`, :func:`encode_jpeg` or
+    :func:`encode_webp`.
 
     Raises:
         FakeclfError: another suffix, or the folder cannot be written to.
     """
     path = Path(path)
-    encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg, ".webp": encode_webp}
+    encoders: dict[str, Callable[..., bytes]] = {
+        ".png": encode_png,
+        ".jpg": encode_jpeg,
+        ".jpeg": encode_jpeg,
+        ".webp": encode_webp,
+    }
     encode = encoders.get(path.suffix.lower())
     if encode is None:
         raise FakeclfError(f"cannot save a picture as {path.name!r}; allowed suffixes: {', '.join(encoders)}")

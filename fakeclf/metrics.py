@@ -78,6 +78,16 @@ class Counts:
         return Counts(*drawn.T)
 
 
+def logit(p: ArrayLike) -> Any:
+    """Log-odds of probabilities; as SciPy's, whose import takes longer than a verdict's arithmetic."""
+    return np.log(p) - np.log1p(np.negative(p))
+
+
+def expit(x: ArrayLike) -> Any:
+    """Probabilities of log-odds, without overflow."""
+    return np.exp(-np.logaddexp(0.0, np.negative(x)))
+
+
 def confusion(truth: ArrayLike, p_real: ArrayLike, threshold: float = 0.5) -> Counts:
     """Count the four outcomes at a threshold on P(FAKE)."""
     fake, p = _checked(truth, p_real)

@@ -236,6 +236,44 @@ def robustness(
     _write(figure, path)
 
 
+def beside_printed(
+    names: Sequence[str],
+    panels: Mapping[str, Sequence[tuple[float | None, tuple[float, float] | None, float | None]]],
+    path: str | Path,
+    unit: str,
+) -> None:
+    """Our figures with their intervals, and printed ones, a row a name and a panel a figure.
+
+    Args:
+        names: of the rows, from the top.
+        panels: by figure, a row's own value, its interval and the printed value, None where there is none.
+        path: the PNG to write.
+        unit: of the values, for the axis.
+    """
+    shown = {name: rows for name, rows in panels.items() if any(value is not None for value, _, _ in rows)}
+    figure = _figure(3.2 + 3.0 * len(shown), 2.0 + 0.26 * len(names))
+    first: Any = None
+    for place, (name, rows) in enumerate(shown.items(), start=1):
+        axes = figure.add_subplot(1, len(shown), place, sharey=first)
+        for row, (value, ends, printed) in enumerate(rows):
+            if ends is not None:
+                axes.plot(ends, (row, row), color=BLUE, linewidth=1.5)
+            if value is not None:
+                axes.plot(value, row, "o", color=BLUE, markersize=5, label="ours")
+            if printed is not None:
+                axes.plot(printed, row, "D", color=VERMILLION, markersize=5, fillstyle="none", label="printed")
+        if first is None:
+            first = axes
+            axes.set_yticks(range(len(names)), names, fontsize=8)
+            axes.invert_yaxis()
+        else:
+            axes.tick_params(labelleft=False)
+        _tidy(axes, unit if name not in ("loss", "val_loss", "learning_rate") else "", "", name)
+        legend = {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        axes.legend(list(legend.values()), list(legend), frameon=False, fontsize=8)
+    _write(figure, path)
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -137,6 +137,7 @@ _MODELS = {
         ModelSpec(
             "small-autoencoder", "autoencoder", "fakeclf.models.small_autoencoder:build", 128, 32, "this project"
         ),
+        ModelSpec("drawn-autoencoder", "autoencoder", "fakeclf.models.drawn_autoencoder:build", 64, 16, "this project"),
         ModelSpec("inpainter", "inpainter", "segmentation.models.inpainter:build", 128, 32, "this project"),
         _localizer("iid-net", "iid_net", 256, 32, "focal_bce", "Wu & Zhou 2021, IID-Net"),
         _localizer("nix-net", "nix_net", 256, 16, "focal", "Li et al. 2021, arXiv:2106.01532; Adler et al. 2023"),
@@ -173,7 +174,7 @@ _KINDS = {
             load="segmentation.datasets:load",
             feed="segmentation.training.feed:LocalizerFeed",
             evaluate="segmentation.evaluate:evaluate_bundle",
-            look="segmentation.localize:look_localizer",
+            look="segmentation.looking:look_localizer",
         ),
         Kind("autoencoder", train="fakeclf.training.job:train_autoencoder"),
         Kind("inpainter", train="segmentation.training.job:train_inpainter"),

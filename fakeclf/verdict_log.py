@@ -58,6 +58,13 @@ class VerdictLog:
         written = [value for name, value in verdict.to_json().items() if name.endswith("_path") and value]
         return place if all(Path(value).is_file() for value in written) else None
 
+    def hashes(self) -> dict[str, list[str]]:
+        """The sha256 of the pictures with verdicts by the same models and settings, under their paths."""
+        found: dict[str, list[str]] = {}
+        for path, sha256 in self._known:
+            found.setdefault(path, []).append(sha256)
+        return found
+
     def add(self, verdict: Verdict) -> int:
         """Write a verdict; returns where it lies.
 

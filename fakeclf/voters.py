@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fakeclf import bundle, registry
+from fakeclf import bundle, registry, runtime
 from fakeclf.calibration import Calibration
 from fakeclf.errors import FakeclfError
 from fakeclf.reach import Reach
@@ -93,6 +93,15 @@ def open_voters(names: str | Path | Sequence[str | Path] | None = None) -> list[
     Raises:
         FakeclfError: there is no such bundle, it has no say in a verdict, or none is there at all.
     """
+    return [_open(folder, bundle.sha256(folder / "card.json"), runtime.can_run(folder)) for folder in _folders(names)]
+
+
+def need_keras(names: str | Path | Sequence[str | Path] | None = None) -> bool:
+    """Whether any of these models runs in Keras, having no LiteRT file; arguments and errors as of ``open_voters``."""
+    return not all(runtime.can_run(folder) for folder in _folders(names))
+
+
+def _folders(names: str | Path | Sequence[str | Path] | None) -> list[Path]:
     if names is None:
         there = dict(bundle.names())
         wanted: list[str | Path] = [name for name in DEFAULT if name in there]
@@ -106,12 +115,17 @@ def open_voters(names: str | Path | Sequence[str | Path] | None = None) -> list[
         wanted = [part for name in given for part in (name.split(",") if isinstance(name, str) else [name]) if part]
         if not wanted:
             raise FakeclfError("no model is named; `fakeclf models list` shows which there are")
-    folders = [bundle.find(name).resolve() for name in wanted]
-    return [_open(folder, bundle.sha256(folder / "card.json")) for folder in dict.fromkeys(folders)]
+    return list(dict.fromkeys(bundle.find(name).resolve() for name in wanted))
 
 
 def look_classifier(name: str | Path) -> Look:
-    """The bundle of a classifier or an ensemble as a function from a picture to its P(FAKE)."""
+    """The bundle of a classifier or an ensemble as a function from a picture to its P(FAKE).
+
+    Its LiteRT file is taken where it has one, and else Keras.
+    """
+    in_litert = runtime.open_classifier(name)
+    if in_litert is not None:
+        return lambda pixels: (1.0 - in_litert(pixels), None)
     import keras
 
     network = bundle.load(name)
@@ -130,7 +144,7 @@ def look_classifier(name: str | Path) -> Look:
 
 
 @lru_cache(maxsize=16)
-def _open(folder: Path, card_sha256: str) -> Voter:
+def _open(folder: Path, card_sha256: str, in_litert: bool) -> Voter:
     card = bundle.read_card(folder)
     kind = registry.kind(card.kind)
     if not kind.look:

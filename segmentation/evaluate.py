@@ -42,6 +42,7 @@ def evaluate_bundle(
     limit: int | None = None,
     data_dir: str | Path | None = None,
     codec: Codec | None = None,
+    variant: str = "auto",
 ) -> MaskEvaluation:
     """Measure a saved localizer.
 
@@ -53,6 +54,7 @@ def evaluate_bundle(
         limit: at most about so many pairs, evenly spaced over each generator.
         data_dir: where data sets lie.
         codec: what every picture goes through first, see ``evaluate``.
+        variant: which picture of a record is looked at, see ``segmentation.datasets.load``.
 
     Raises:
         FakeclfError: for an unknown bundle, data set or split, a bundle that is no localizer, or an empty split.
@@ -65,7 +67,7 @@ def evaluate_bundle(
     locate = open_localizer(bundle, threshold=threshold)
     recipe = _recipe(locate.card)
     same_split = {name: recipe[name] for name in ("seed", "validation") if name in recipe}
-    loaded = datasets.load(dataset, data_dir=data_dir, **same_split)
+    loaded = datasets.load(dataset, data_dir=data_dir, variant=variant, **same_split)
     every: Sequence[Pair] = getattr(loaded, split)
     if not every:
         raise FakeclfError(f"{loaded.name} has no {split} pairs; choose another split or data set")
@@ -76,7 +78,7 @@ def evaluate_bundle(
         threshold=locate.threshold,
         fixed_by="the model's card" if threshold is None else "the caller",
         edges=recipe.get("localizing", {}).get("edges", "full"),
-        data=loaded.name,
+        data=loaded.name if variant == "auto" else f"{loaded.name} ({variant})",
         split=split,
         name=locate.name,
         notes=[*notes, *_seen(locate.card, every)],

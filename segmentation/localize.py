@@ -1,4 +1,4 @@
-"""Run a localizer on pictures of any size.
+"""Run a localizer in Keras on pictures of any size.
 
     localizer = open_localizer("localizer")
     found = localizer(pixels)          # uint8 (height, width, 3)
@@ -11,9 +11,7 @@ an inner model named ``core``. The layer then runs once on the whole picture, an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,39 +24,11 @@ from fakeclf import bundle
 from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.models.layers import PadToMultiple
-from segmentation import metrics, tiling
-
-TILE = 1024
-OVERLAP = 128
-
-_Run = Callable[..., dict[str, np.ndarray]]
-
-_LEAST = 8  # shorter sides are mirrored up to this: filters that mirror the border need a few pixels to do so
+from segmentation.looking import OVERLAP, TILE, InPieces, Run, sizes_of
+from segmentation.looking import Located as Located  # what a Localizer gives
 
 
-@dataclass(frozen=True)
-class Located:
-    """What a localizer makes of a picture.
-
-    Attributes:
-        mask: P(inpainted) of each pixel, float32 (height, width).
-        score: the network's own P(FAKE) of the picture, the highest of its tiles; None where it has no such output.
-        seconds: from pixels to mask.
-        tiles: number of pieces that went through the network.
-    """
-
-    mask: np.ndarray
-    score: float | None
-    seconds: float
-    tiles: int
-
-    @property
-    def picture_score(self) -> float:
-        """P(FAKE) of the picture before calibration: ``score``, or the mean of the top 1 % of the mask."""
-        return metrics.top_share(self.mask) if self.score is None else self.score
-
-
-class Localizer:
+class Localizer(InPieces):
     """A network that takes pictures of any size; called with uint8 RGB (height, width, 3), it returns a ``Located``.
 
     Args:
@@ -87,63 +57,25 @@ class Localizer:
         threshold: float = 0.5,
         card: Card | None = None,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise FakeclfError(f"the threshold is on P(inpainted) and lies between 0 and 1; received {threshold}")
-        self.network, self.card = network, card
-        self.name = name or network.name
-        self.threshold = threshold
-        self.tile, self.overlap = tile, overlap
-        self.largest = tile * tile if largest is None else largest
-        paddings = [layer.multiple for layer in network.layers if isinstance(layer, PadToMultiple)]
-        self.stride = int(np.lcm.reduce([1, *paddings]))
         output = getattr(network, "output", None)  # a Sequential has none before its first call
+        name = name or network.name
         if not isinstance(output, dict) or "mask" not in output:
-            raise FakeclfError(f"{self.name} gives no mask; a localizer's output is a dictionary with 'mask'")
-        tiling.spans(1, tile, overlap, self.stride)  # an overlap that does not fit is better told now
-        self._whole = _compiled(network, self.name)
-
-    def __call__(self, pixels: np.ndarray) -> Located:
-        """Look at one picture, in as many pieces as its size asks for.
-
-        Raises:
-            FakeclfError: the network runs out of memory, or cannot work on pictures of that size.
-            ValueError: ``pixels`` is no uint8 (h, w, 3).
-        """
-        pixels = np.asarray(pixels)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(
-                f"pixels must be uint8 of shape (h, w, 3). Received: {pixels.dtype} of shape {pixels.shape}"
-            )
-        return self.in_tiles(pixels) if pixels.shape[0] * pixels.shape[1] > self.largest else self.in_one_piece(pixels)
-
-    def in_one_piece(self, pixels: np.ndarray) -> Located:
-        """Look at a picture whole, whatever its size; arguments and errors as for a call."""
-        start = time.perf_counter()
-        height, width = pixels.shape[:2]
-        found = self._whole(_at_least(pixels))
-        return Located(found["mask"][:height, :width, 0], _score([found]), time.perf_counter() - start, 1)
-
-    def in_tiles(self, pixels: np.ndarray) -> Located:
-        """Look at a picture in tiles, whatever its size; arguments and errors as for a call."""
-        start = time.perf_counter()
-        height, width = pixels.shape[:2]
-        pixels = _at_least(pixels)
-        of_whole, local = self._parts
-        sources = [pixels] if of_whole is None else [pixels, of_whole(pixels)["residual"]]
-        scored = []
-
-        def mask_of(tile: tiling.Tile) -> np.ndarray:
-            found = local(*(source[tile.rows, tile.columns] for source in sources))
-            mask: np.ndarray = found.pop("mask")[..., 0]
-            scored.append(found)
-            return mask
-
-        rows, columns = pixels.shape[:2]
-        mask = tiling.join(rows, columns, mask_of, tile=self.tile, overlap=self.overlap, stride=self.stride)
-        return Located(mask[:height, :width], _score(scored), time.perf_counter() - start, len(scored))
+            raise FakeclfError(f"{name} gives no mask; a localizer's output is a dictionary with 'mask'")
+        self.network = network
+        paddings = [layer.multiple for layer in network.layers if isinstance(layer, PadToMultiple)]
+        super().__init__(
+            _compiled(network, name),
+            int(np.lcm.reduce([1, *paddings])),
+            tile=tile,
+            overlap=overlap,
+            largest=largest,
+            name=name,
+            threshold=threshold,
+            card=card,
+        )
 
     @cached_property
-    def _parts(self) -> tuple[_Run | None, _Run]:
+    def _parts(self) -> tuple[Run | None, Run]:
         """What runs once on the whole picture, if anything does, and what runs on a tile (and its part of that)."""
         if not {"core", "residual"} <= {layer.name for layer in self.network.layers}:
             return None, self._whole
@@ -173,30 +105,14 @@ def open_localizer(
         FakeclfError: there is no such bundle, it is damaged, or it is no localizer.
     """
     card = bundle.read_card(name)
-    if card.kind != "localizer":
-        raise FakeclfError(
-            f"{card.name} is of kind {card.kind!r}, not a localizer; `fakeclf models list` shows which there are"
-        )
-    asked = {"tile": tile, "overlap": overlap, "largest": largest}
-    sizes = {key: card.input.get(key) if value is None else value for key, value in asked.items()}
+    sizes = sizes_of(card, tile=tile, overlap=overlap, largest=largest)
     return Localizer(
         bundle.load(name),
         name=card.name,
         threshold=card.threshold if threshold is None else threshold,
         card=card,
-        **{key: int(value) for key, value in sizes.items() if value is not None},
+        **sizes,
     )
-
-
-def look_localizer(name: str | Path) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """A bundle as a function from a picture, uint8 (h, w, 3), to its score and P(inpainted) of each pixel."""
-    localizer = open_localizer(name)
-
-    def look(pixels: np.ndarray) -> tuple[float, np.ndarray]:
-        located = localizer(pixels)
-        return located.picture_score, located.mask
-
-    return look
 
 
 def tiling_difference(localizer: Localizer, pixels: np.ndarray) -> dict[str, float]:
@@ -216,20 +132,7 @@ def tiling_difference(localizer: Localizer, pixels: np.ndarray) -> dict[str, flo
     return {"largest": float(difference.max()), "mean": float(difference.mean()), "flipped": float(flipped.mean())}
 
 
-def _score(found: list[dict[str, np.ndarray]]) -> float | None:
-    return (
-        max(float(outputs["score"].item()) for outputs in found)
-        if all("score" in outputs for outputs in found)
-        else None
-    )
-
-
-def _at_least(pixels: np.ndarray) -> np.ndarray:
-    more = [max(0, _LEAST - side) for side in pixels.shape[:2]]
-    return np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric") if any(more) else pixels
-
-
-def _compiled(network: keras.Model, name: str) -> _Run:
+def _compiled(network: keras.Model, name: str) -> Run:
     """``network`` as a function of one picture: arrays (h, w, c) in, a dictionary of arrays without batch axis out.
 
     It is traced once, for all sizes.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from fakeclf.errors import FakeclfError
 
@@ -44,7 +43,21 @@ def overlay(pixels: np.ndarray, mask: np.ndarray, threshold: float = 0.5) -> np.
         share = (0.25 + 0.25 * mask[band][here])[:, np.newaxis].astype(np.float32)
         drawn[band][here] = np.rint(drawn[band][here] * (1 - share) + np.array(ORANGE, np.float32) * share)
     width = max(1, round(max(inside.shape) / 800))
-    marked = inside.view(np.uint8)
-    drawn[(ndimage.maximum_filter(marked, 2 * width + 1) > 0) & ~inside] = 255
-    drawn[(ndimage.minimum_filter(marked, 2 * width + 1, mode="nearest") == 0) & inside] = 0
+    drawn[_near(inside, width) & ~inside] = 255
+    drawn[_near(~inside, width) & inside] = 0
     return drawn
+
+
+def _near(marked: np.ndarray, reach: int) -> np.ndarray:
+    """Which pixels have a marked one at most ``reach`` rows and columns away."""
+    for axis in (0, 1):
+        sides = [(0, 0), (0, 0)]
+        sides[axis] = (reach, reach)
+        marked = np.moveaxis(np.pad(marked, sides), axis, 0)
+        span = 1  # rows that each row stands for so far
+        while span < 2 * reach + 1:
+            step = min(span, 2 * reach + 1 - span)
+            marked = marked[:-step] | marked[step:]
+            span += step
+        marked = np.moveaxis(marked, 0, axis)
+    return marked

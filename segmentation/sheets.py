@@ -32,12 +32,14 @@ class Sample:
         truth: (h, w), true = inpainted; all false for a pristine picture.
         mask: P(inpainted), float (h, w), in [0, 1].
         caption: one line above the row.
+        others: masks of further models, to stand beside the first.
     """
 
     picture: np.ndarray
     truth: np.ndarray
     mask: np.ndarray
     caption: str = ""
+    others: tuple[np.ndarray, ...] = ()
 
     def small(self) -> Sample:
         """The sample at the size of a panel, so that large pictures need not be kept."""
@@ -46,38 +48,42 @@ class Sample:
             return self
         picture = Image.fromarray(self.picture).resize(size, Image.Resampling.BOX)
         truth = _resized(self.truth, size, Image.Resampling.BOX) >= 0.5
-        return Sample(np.asarray(picture), truth, _resized(self.mask, size, Image.Resampling.BOX), self.caption)
+        mask, *others = (_resized(mask, size, Image.Resampling.BOX) for mask in (self.mask, *self.others))
+        return Sample(np.asarray(picture), truth, mask, self.caption, tuple(others))
 
 
-def sheet(samples: Sequence[Sample], path: str | Path, lines: Sequence[str] = ()) -> None:
+def sheet(samples: Sequence[Sample], path: str | Path, lines: Sequence[str] = (), heads: Sequence[str] = HEADS) -> None:
     """Write one sheet.
 
     Args:
-        samples: its rows, from the top.
+        samples: its rows, from the top; all with equally many masks.
         path: the PNG to write.
         lines: how the figures of the captions were measured; they stand at the foot.
+        heads: of the columns: picture, truth and each mask.
 
     Raises:
         ValueError: if there are no samples, or the parts of one differ in size.
         FakeclfError: if ``path`` cannot be written.
     """
-    images.save(path, draw(samples, lines))
+    images.save(path, draw(samples, lines, heads))
 
 
-def draw(samples: Sequence[Sample], lines: Sequence[str] = ()) -> np.ndarray:
+def draw(samples: Sequence[Sample], lines: Sequence[str] = (), heads: Sequence[str] = HEADS) -> np.ndarray:
     """The pixels of ``sheet``, uint8 RGB."""
     if not samples:
         raise ValueError("a sheet needs at least one sample")
     panels = [_panels(sample) for sample in samples]
-    width = 3 * PANEL + 4 * GAP
+    if any(len(row) != len(heads) for row in panels):
+        raise ValueError(f"each row needs {len(heads)} panels. Received: {[len(row) for row in panels]}")
+    width = len(heads) * (PANEL + GAP) + GAP
     font, small = ImageFont.load_default(14), ImageFont.load_default(12)
     foot = _wrapped(lines, small, width - 2 * GAP)
     rows = sum(LINE + row[0].height + GAP for row in panels)
     height = GAP + LINE + rows + (GAP + LINE * len(foot) if foot else 0)
     paper = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(paper)
-    for column, head in enumerate(HEADS):
-        pen.text((GAP + column * (PANEL + GAP), GAP // 2), head, INK, font)
+    for column, head in enumerate(heads):
+        pen.text((GAP + column * (PANEL + GAP), GAP // 2), _shortened(head, font, PANEL), INK, font)
     y = GAP + LINE
     for sample, row in zip(samples, panels, strict=True):
         pen.text((GAP, y), _shortened(sample.caption, font, width - 2 * GAP), INK, font)
@@ -95,19 +101,24 @@ def draw(samples: Sequence[Sample], lines: Sequence[str] = ()) -> np.ndarray:
 
 def _panels(sample: Sample) -> list[Image.Image]:
     shape = sample.picture.shape[:2]
-    if sample.truth.shape != shape or sample.mask.shape != shape:
-        received = f"{shape}, {sample.truth.shape} and {sample.mask.shape}"
+    planes = (sample.truth, sample.mask, *sample.others)
+    if any(plane.shape != shape for plane in planes):
+        received = f"{shape}, {', '.join(str(plane.shape) for plane in planes)}"
         raise ValueError(f"picture, truth and mask are of one height and width. Received: {received}")
     sample = sample.small()
     size = _fitted(sample.picture.shape[:2])
     nearest = Image.Resampling.NEAREST
     picture = Image.fromarray(sample.picture).resize(size, nearest)
     truth = _resized(sample.truth, size, nearest) >= 0.5
-    grey = np.rint(np.clip(_resized(sample.mask, size, nearest), 0, 1) * 255).astype(np.uint8)
-    mask = np.repeat(grey[..., None], 3, axis=2)
-    mask[_outline(truth)] = ORANGE
     black_white = Image.fromarray(truth.astype(np.uint8) * 255).convert("RGB")
-    return [picture, black_white, Image.fromarray(mask)]
+    return [picture, black_white, *(_outlined(mask, truth, size) for mask in (sample.mask, *sample.others))]
+
+
+def _outlined(mask: np.ndarray, truth: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    grey = np.rint(np.clip(_resized(mask, size, Image.Resampling.NEAREST), 0, 1) * 255).astype(np.uint8)
+    panel = np.repeat(grey[..., None], 3, axis=2)
+    panel[_outline(truth)] = ORANGE
+    return Image.fromarray(panel)
 
 
 def _outline(truth: np.ndarray) -> np.ndarray:

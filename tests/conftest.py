@@ -13,6 +13,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["MPLBACKEND"] = "Agg"
+# Bundles of tests get no LiteRT file, which would take seconds each; tests of those switch it on.
+os.environ["FAKECLF_LITERT"] = "off"
 
 import numpy as np
 import pytest
@@ -43,6 +45,13 @@ def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "data-home"
     monkeypatch.setenv("FAKECLF_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteRT files are made and run, as they are outside of tests."""
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.delenv("FAKECLF_LITERT")
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,14 @@ GROUND = {
 }
 # Other backends of Keras: used where somebody has installed them, never asked for.
 BACKENDS = {"torch", "jax"}
-EXTRAS = {"c2pa"}  # imported where they are needed, with a hint where they are missing
-DISTRIBUTION = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "skimage": "scikit-image"}
+EXTRAS = {"c2pa", "onnxruntime", "tf2onnx"}  # imported where they are needed, with a hint where they are missing
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "ai_edge_litert": "ai-edge-litert",
+}
 
 
 def name_of(path: Path) -> str:

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 @click.option("--reliability", is_flag=True, help="Also write how far the mask agrees over flips and shifts (slow).")
 @click.option("--quick", is_flag=True, help="Do not try whether the verdict survives saving again and resizing.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="On P(inpainted) of a pixel.  [default: the card's]")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="One picture after the other here, or all over a Ray cluster whose machines see the same folders.",
+)
 @click.pass_context
 def detect(
     ctx: click.Context,
@@ -44,6 +51,7 @@ def detect(
     reliability: bool,
     quick: bool,
     threshold: float | None,
+    engine: str,
 ) -> None:
     """Say of pictures whether they are real, and which part of them was repainted.
 
@@ -54,15 +62,19 @@ def detect(
     Masks and overlays go to the output folder, with every verdict as a line of its verdicts.jsonl. What is there
     already is not done again. A file that fails gets a line, too, and the run goes on; it then ends with exit code 1.
     """
-    from fakeclf.cli.quiet import load_tensorflow
-
-    load_tensorflow()
     from fakeclf.data.progress import Progress
     from fakeclf.detection import Settings
-    from fakeclf.detection_run import DetectionRun
+    from fakeclf.detection_run import DetectionRun as Run
+    from fakeclf.voters import need_keras
 
+    if explain or need_keras(list(models) or None):
+        from fakeclf.cli.quiet import load_tensorflow
+
+        load_tensorflow()
     settings = Settings(threshold, stability=not quick, reliability=reliability, explain=explain)
-    with DetectionRun(_listed(paths), models=list(models) or None, settings=settings, out=out) as run:
+    if engine == "ray":
+        from fakeclf.ray_detection import ClusterRun as Run
+    with Run(_listed(paths), models=list(models) or None, settings=settings, out=out) as run:
         if not as_json:
             click.echo("  verdict      P(FAKE)  extent  inpainted  stable  seconds  picture")
         # Lines that go to the terminal are progress enough, and a bar would run through them.

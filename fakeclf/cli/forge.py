@@ -19,7 +19,7 @@ from fakeclf.cli.table import table
     required=True,
     metavar="NAME",
     help="What makes the forged pixels: telea, navier-stokes, biharmonic, patch, resampled, taef2, a bundle "
-    "(small-autoencoder), onnx:FILE, diffusers:MODEL. May be repeated.",
+    "(small-autoencoder) or several ('zoo-*'), onnx:FILE, diffusers:MODEL. May be repeated.",
 )
 @click.option(
     "--masks",

@@ -19,10 +19,13 @@ from fakeclf.errors import FakeclfError
 COMMANDS = {
     "train": ("fakeclf.cli.train:train", "Train a model on a data set; the result is a bundle in saved_models."),
     "tune": ("fakeclf.cli.train:tune", "Search the recipe's space of settings with hyperopt."),
+    "search": ("fakeclf.cli.search:search", "Search for an architecture of IID-Net with shared weights."),
     "ensemble": ("fakeclf.cli.train:ensemble", "Join trained classifiers under one head and train that."),
+    "zoo": ("fakeclf.cli.zoo:zoo", "Train many small autoencoders of drawn architectures, to forge with."),
     "forge": ("fakeclf.cli.forge:forge", "Make pairs of forged picture and mask from photographs."),
     "detect": ("fakeclf.cli.detect:detect", "Say of pictures whether they are real, and which part was repainted."),
     "evaluate": ("fakeclf.cli.evaluate:evaluate", "Measure a bundle on a data set."),
+    "reproduce": ("fakeclf.cli.reproduce:reproduce", "Run a published experiment; our table beside the printed one."),
     "data": ("fakeclf.cli.data:data", "List, fetch, import, audit and make data sets."),
     "models": ("fakeclf.cli.models:models", "List, show, verify and import models."),
     "doctor": ("fakeclf.cli.doctor:doctor", "Versions, devices, memory, and what is missing for what."),

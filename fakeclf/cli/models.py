@@ -20,12 +20,13 @@ COMMANDS = {
     "regress": ("fakeclf.cli.regress:regress", "Keep misjudged pictures beside a model as tests."),
     "calibrate": ("fakeclf.cli.calibrate:calibrate", "Turn a model's scores into probabilities that can be believed."),
     "import": ("fakeclf.cli.models:import_model", "Make a bundle of weights that a model's authors published."),
+    "export": ("fakeclf.cli.export:export", "Write a model for LiteRT, ONNX or as a SavedModel."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def models() -> None:
-    """List, show, verify, calibrate and import models; keep what they misjudged."""
+    """List, show, verify, calibrate, import and export models; keep what they misjudged."""
 
 
 @click.command("list")

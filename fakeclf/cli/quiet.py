@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 
 import click
+
+from fakeclf.aside import stderr_aside
 
 
 def load_tensorflow() -> None:
@@ -18,18 +18,7 @@ def load_tensorflow() -> None:
     context = click.get_current_context(silent=True)
     if "tensorflow" in sys.modules or (context and (context.obj or {}).get("debug")):
         return
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            import tensorflow as tf
+    with stderr_aside():
+        import tensorflow as tf
 
-            tf.config.list_physical_devices()
-        except BaseException:
-            aside.seek(0)
-            os.write(terminal, aside.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+        tf.config.list_physical_devices()

@@ -138,9 +138,17 @@ def train(
 
 @click.command()
 @click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True, help="How many settings to try.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="One trial after the other here, or all over a Ray cluster whose machines see the same folders.",
+)
 @_options(*_WHAT, _MODEL, *_WHERE)
 def tune(
     trials: int,
+    engine: str,
     dataset: str | None,
     model: str | None,
     recipe: str | None,
@@ -168,8 +176,11 @@ def tune(
         (run / "trials.jsonl").unlink(missing_ok=True)
         shutil.rmtree(run / "trials", ignore_errors=True)
     objective = tuning.training_objective(loaded, **where)
+    tuner = tuning.tune
+    if engine == "ray":
+        from fakeclf.training.ray_tuning import ray_tune as tuner
     about = {"dataset": loaded.name, "pictures": [len(loaded.train), len(loaded.validation)]}
-    search = tuning.tune(chosen, objective, run, trials=trials, seed=chosen.seed, about=about, say=click.echo)
+    search = tuner(chosen, objective, run, trials=trials, seed=chosen.seed, about=about, say=click.echo)
     with replace_file(run / "best.yaml") as beside:
         beside.write_text(yaml.safe_dump(config.to_mapping(search.recipe), sort_keys=False), encoding="utf-8")
     click.echo(f"\n{search.table}\n\nbest settings: {run / 'best.yaml'}")

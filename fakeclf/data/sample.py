@@ -9,6 +9,7 @@ works, no more.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,6 +91,21 @@ def make(folder: Path) -> Path:
                         images.save(new / part / label / name, crop, quality=QUALITY)
         (new / MANIFEST).write_text(json.dumps(_manifest(opened.sha256), indent=1) + "\n", encoding="utf-8")
     return folder
+
+
+def copy_photographs(folder: str | Path) -> Path:
+    """Copy the photographs, as their packages bring them, to FOLDER/{train,val,test}: something to forge.
+
+    Raises:
+        FakeclfError: FOLDER is there already, or a photograph is not where its package should bring it.
+    """
+    photographs = {part: [_brought(*where) for where in places] for part, places in PHOTOGRAPHS.items()}
+    with replace_folder(folder) as new:
+        for part, paths in photographs.items():
+            (new / part).mkdir()
+            for path in paths:
+                shutil.copyfile(path, new / part / path.name)
+    return Path(folder)
 
 
 def corners(photograph: np.ndarray) -> list[tuple[int, int]]:

@@ -40,7 +40,7 @@ class Logit(layers.Layer):
 
     def call(self, probabilities: Any) -> Any:
         p = ops.clip(probabilities, self.epsilon, 1 - self.epsilon)
-        return ops.log(p) - ops.log1p(-p)
+        return ops.log(p) - ops.log(1 - p)  # ONNX has no log1p
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -107,7 +107,8 @@ class PadToMultiple(keras.layers.Layer):
     def call(self, pictures):
         for axis in (1, 2):
             side = ops.shape(pictures)[axis]
-            padded = -(-side // self.multiple) * self.multiple
+            # Of positive numbers: ONNX divides towards zero.
+            padded = (side + self.multiple - 1) // self.multiple * self.multiple
             period = ops.maximum(2 * (side - 1), 1)
             step = ops.arange(padded, dtype="int32") % period
             pictures = ops.take(pictures, ops.minimum(step, side - 1 - (step - (side - 1))), axis=axis)
@@ -139,6 +140,64 @@ class CropLike(keras.layers.Layer):
         return pictures_shape[0], like_shape[1], like_shape[2], pictures_shape[3]
 
 
+@keras.saving.register_keras_serializable("fakeclf")
+class EnlargeBilinear(keras.layers.Layer):
+    """Enlarge by a whole factor, bilinear with half-pixel centres; ``UpSampling2D`` needs sizes known beforehand.
+
+    Input shape: (batch, h, w, c). Output shape: (batch, factor * h, factor * w, c).
+    """
+
+    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        _, height, width, _ = ops.shape(x)
+        return resize_bilinear(x, height * self.factor, width * self.factor, antialias=False)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        sides = [None if side is None else side * self.factor for side in (height, width)]
+        return (batch, *sides, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+# Under the name that saved models know it by.
+@keras.saving.register_keras_serializable("segmentation")
+class PixelShuffle(keras.layers.Layer):
+    """Enlarge by ``factor``, each output block of factor x factor pixels taken from the channels of one position.
+
+    The order of the channels is that of TensorFlow's ``depth_to_space``: row in the block, column in the block, output
+    channel. (PyTorch's ``PixelShuffle`` has the output channel first.)
+
+    Input shape: (batch, h, w, c * factor²), any size. Output shape: (batch, factor * h, factor * w, c).
+
+    Reference: Shi et al. 2016, arXiv:1609.05158.
+    """
+
+    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1]
+        if not channels or channels % self.factor**2:
+            raise ValueError(f"channels must be a multiple of {self.factor**2}. Received: input_shape={input_shape}")
+
+    def call(self, x: Any) -> Any:
+        return ops.depth_to_space(x, self.factor, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        sides = [None if side is None else side * self.factor for side in (height, width)]
+        return (batch, *sides, None if channels is None else channels // self.factor**2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
 def _dct_basis(size: int) -> np.ndarray:
     """Rows of the orthonormal DCT-II, (frequency, position)."""
     position, frequency = np.arange(size), np.arange(size)[:, np.newaxis]
@@ -147,15 +206,15 @@ def _dct_basis(size: int) -> np.ndarray:
     return basis.astype("float32")
 
 
-def resize_bilinear(pictures: Any, height: int, width: int) -> Any:
-    """Anti-aliased bilinear resize of (batch, h, w, c); ``h`` and ``w`` may be unknown at tracing time."""
+def resize_bilinear(pictures: Any, height: Any, width: Any, antialias: bool = True) -> Any:
+    """Bilinear resize of (batch, h, w, c), half-pixel centres; ``h`` and ``w`` may be unknown at tracing time."""
     if keras.backend.backend() == "tensorflow":
         # keras.ops.image.resize needs static sizes inside tf.function and in export.
         import tensorflow as tf
 
         dtype = pictures.dtype
-        return tf.cast(tf.image.resize(pictures, (height, width), "bilinear", antialias=True), dtype)
-    return ops.image.resize(pictures, (height, width), "bilinear", antialias=True)
+        return tf.cast(tf.image.resize(pictures, (height, width), "bilinear", antialias=antialias), dtype)
+    return ops.image.resize(pictures, (height, width), "bilinear", antialias=antialias, data_format="channels_last")
 
 
 def picture_input(size: int, view: str, front: str = "picture") -> tuple[Any, Any]:

@@ -143,7 +143,7 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
     from fakeclf.training.autoencoder_training import train_autoencoder as train
 
     settings = photograph_settings(recipe, plan)
-    result = train(recipe.dataset, plan.run, **settings)
+    result = train(recipe.dataset, plan.run, model=recipe.model, **settings)
     drawn = plan.run / "plots"
     plots.learning_curves({"loss": [point["loss"] for point in result.history]}, drawn / "learning_curves.png")
     card = Card(
@@ -157,7 +157,7 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
             {
                 "data": Path(recipe.dataset).name,
                 "split": part,
-                "pictures": result.pictures[part],
+                "pictures": result.measured[part],
                 "psnr_db": round(psnr, 3),
                 "texture": round(result.texture[part], 3),
                 "protocol": [
@@ -170,7 +170,7 @@ def train_autoencoder(recipe: Recipe, plan: Plan) -> Job:
         limits=["made to leave a decoder's traces in a photograph at little cost; it paints nothing new"],
     )
     saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)
-    rows = [f"{part:12}{result.pictures[part]:>8,}{psnr:>10.2f}" for part, psnr in result.psnr.items()]
+    rows = [f"{part:12}{result.measured[part]:>8,}{psnr:>10.2f}" for part, psnr in result.psnr.items()]
     head = f"{'part':12}{'pictures':>8}{'PSNR, dB':>10}"
     table = "\n".join([f"{plan.name} after {result.steps:,} steps", head, *rows])
     return Job(saved, card, table, saved / "plots")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fakeclf.errors import FakeclfError
@@ -34,6 +36,32 @@ def multiworker_strategy() -> Any:
         ) from error
     _mend_keras_trainer()
     return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@contextmanager
+def losses_named() -> Iterator[None]:
+    """Say in one line that another worker is lost, where TensorFlow gives up waiting for it.
+
+    It notices a closed connection at once and a silent machine by its missing heartbeats, within half a minute.
+
+    Raises:
+        FakeclfError: another worker ended, or cannot be reached any more.
+    """
+    import tensorflow as tf
+
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    try:
+        yield
+    except lost as error:
+        raise FakeclfError(
+            "another worker of this training ended or cannot be reached, so this one stops; start all workers again "
+            "with the same commands, and they go on from the last whole epoch"
+        ) from error
 
 
 def _mend_keras_trainer() -> None:

@@ -57,6 +57,7 @@ def run_steps(
     done = int(history[-1]["step"]) if history else 0
     figures: list[dict[str, Any]] = []
     for step, (inputs, targets) in _ahead(draw, done, steps):
+        model.reset_metrics()  # a compiled model's figures are else means since its first step
         figures.append(model.train_on_batch(inputs, targets, return_dict=True))
         seconds = before + time.monotonic() - begun
         out_of_time = minutes is not None and seconds - before >= 60 * minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +36,19 @@ class Placement:
     def replicas(self) -> int:
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
         """Build and compile the model within this context."""
-        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+        with self.together(), self.strategy.scope() if self.strategy else contextlib.nullcontext():
+            yield
+
+    def together(self) -> contextlib.AbstractContextManager[Any]:
+        """Train within this context: an error says in one line that another worker was lost."""
+        if self.name != "multiworker":
+            return contextlib.nullcontext()
+        from fakeclf.training.multiworker import losses_named
+
+        return losses_named()
 
     def wait_for_all(self) -> None:
         """Return once every worker has come this far: what the chief has written is then there to be read."""

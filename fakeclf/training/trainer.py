@@ -98,7 +98,7 @@ def train(
             if recipe.start_from and first == 0:
                 start_with(model, recipe.start_from)
         if first < recipe.epochs and not point.stopped:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), placement.together():
                 # Keras warns at the end of every stream whose length it is not told; ours depends on broken files.
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
                 warnings.filterwarnings("ignore", message=".shuffle=True. was passed")
@@ -113,7 +113,8 @@ def train(
                 )
     if not all(value == value for value in point.history.get("loss", [])):
         raise FakeclfError("the training diverged (its loss is no number); try a lower optimizer.learning_rate")
-    placement.wait_for_all()
+    with placement.together():
+        placement.wait_for_all()
     final = with_policy("float32", build if recipe.final_size is None else lambda: build_model(recipe, final=True))
     final.load_weights(run / "kept.weights.h5")
     if recipe.final_size is None:

@@ -84,35 +84,104 @@ def tune(
     Raises:
         FakeclfError: for a wrong space, if ``run`` holds another search's trials, or if every trial failed.
     """
-    if trials < 1:
-        raise FakeclfError(f"a search needs at least one trial; received {trials}")
-    say = say or partial(print, flush=True)
     space = Space(recipe)
-    identity = {"schema": SCHEMA, "search_seed": seed, **to_mapping(recipe), **(about or {})}
-    journal = run / "trials.jsonl"
-    documents = _read_journal(journal, json.loads(json.dumps(identity)))
-    started, before = time.monotonic(), len(documents)
-    for number in range(before, trials):
-        document = _one_trial(number, documents, space, recipe, objective, run, seed)
-        documents.append(document)
-        _write_journal(journal, identity, documents)
-        table = format_table([document["result"] for document in documents])
-        with replace_file(run / "trials.txt") as beside:
-            beside.write_text(table + "\n", encoding="utf-8")
-        left = (time.monotonic() - started) / (len(documents) - before) * (trials - len(documents))
-        say(f"trial {number + 1}/{trials}: {_outcome(document['result'])}, about {left:.0f} s left")
-    done = [document["result"] for document in documents]
-    good = [trial for trial in done if trial["status"] == "ok"]
-    if not good:
-        raise FakeclfError(
-            f"all {len(done)} trials failed, the last one with: {done[-1]['reason']}; "
-            f"correct the recipe or its search space and remove {journal}"
-        )
-    from fakeclf import plots
+    journal = Journal(recipe, run, trials=trials, seed=seed, about=about, say=say)
+    for number in range(len(journal.documents), trials):
+        journal.add(_one_trial(number, journal.documents, space, recipe, objective, run, seed))
+    return journal.search()
 
-    plots.trials(done, run / "trials.png")
-    best = min(good, key=lambda trial: trial["loss"])["params"]
-    return Search(best, with_values(recipe, best), done, format_table(done))
+
+class Journal:
+    """The finished trials of a search, on disk after each of them; the same files whatever engine draws the points.
+
+    Args:
+        recipe, run, trials, seed, about, say: as of :func:`tune`.
+
+    Attributes:
+        documents: hyperopt's document of each finished trial, plain values, numbered from 1 as they finished.
+
+    Raises:
+        FakeclfError: ``run`` holds another search's trials, or fewer than one is asked for.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Path,
+        *,
+        trials: int,
+        seed: int,
+        about: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        if trials < 1:
+            raise FakeclfError(f"a search needs at least one trial; received {trials}")
+        self.recipe, self.run, self.total = recipe, run, trials
+        self.path = run / "trials.jsonl"
+        self._identity = {"schema": SCHEMA, "search_seed": seed, **to_mapping(recipe), **(about or {})}
+        self.documents = _read_journal(self.path, json.loads(json.dumps(self._identity)))
+        self._say = say or partial(print, flush=True)
+        self._started, self._before = time.monotonic(), len(self.documents)
+
+    def add(self, document: dict[str, Any]) -> None:
+        """Write a trial that has just finished, and say so."""
+        self.documents.append(document)
+        _write_journal(self.path, self._identity, self.documents)
+        with replace_file(self.run / "trials.txt") as beside:
+            beside.write_text(format_table(self._results()) + "\n", encoding="utf-8")
+        done = len(self.documents)
+        left = (time.monotonic() - self._started) / (done - self._before) * (self.total - done)
+        self._say(f"trial {done}/{self.total}: {_outcome(document['result'])}, about {left:.0f} s left")
+
+    def search(self) -> Search:
+        """What came out of it, drawn into ``trials.png``.
+
+        Raises:
+            FakeclfError: every trial failed.
+        """
+        done = self._results()
+        good = [trial for trial in done if trial["status"] == "ok"]
+        if not good:
+            raise FakeclfError(
+                f"all {len(done)} trials failed, the last one with: {done[-1]['reason']}; "
+                f"correct the recipe or its search space and remove {self.path}"
+            )
+        from fakeclf import plots
+
+        plots.trials(done, self.run / "trials.png")
+        best = min(good, key=lambda trial: trial["loss"])["params"]
+        return Search(best, with_values(self.recipe, best), done, format_table(done))
+
+    def _results(self) -> list[dict[str, Any]]:
+        return [document["result"] for document in self.documents]
+
+
+def evaluate(objective: Objective, recipe: Recipe, params: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """One trial in ``folder``, whatever comes of it: ``status``, ``loss``, ``params``, ``seconds``, ``reason``."""
+    started = time.monotonic()
+    loss, reason = None, None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        loss = float(objective(with_values(recipe, params), folder))
+        if not math.isfinite(loss):
+            loss, reason = None, f"the loss is {loss}"
+    except Exception as error:
+        # Also out of memory and the like: one bad point must not end a search of a night.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    seconds = round(time.monotonic() - started, 3)
+    return {"status": "fail" if reason else "ok", "loss": loss, "params": params, "seconds": seconds, "reason": reason}
+
+
+def history_of(documents: list[dict[str, Any]]) -> Any:
+    """hyperopt's ``Trials`` of a journal's documents."""
+    from hyperopt import trials_from_docs
+
+    return trials_from_docs([_with_times(document) for document in documents])
+
+
+def plain_document(document: dict[str, Any]) -> dict[str, Any]:
+    """hyperopt's document of a trial as JSON can hold it: its times as text, no NumPy types."""
+    return json.loads(json.dumps(document, default=_plain))
 
 
 def training_objective(
@@ -183,37 +252,21 @@ def _one_trial(
 ) -> dict[str, Any]:
     """Propose a point, evaluate it, return hyperopt's document of it (with ``datetime`` values as text)."""
     import numpy as np
-    from hyperopt import fmin, tpe, trials_from_docs
+    from hyperopt import fmin, tpe
     from hyperopt.exceptions import AllTrialsFailed
 
-    def evaluate(point: dict[str, Any]) -> dict[str, Any]:
-        params = space.settings(point)
-        started = time.monotonic()
-        loss, reason = None, None
-        folder = run / "trials" / f"{number + 1:04d}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            loss = float(objective(with_values(recipe, params), folder))
-            if not math.isfinite(loss):
-                loss, reason = None, f"the loss is {loss}"
-        except Exception as error:
-            # Also out of memory and the like: one bad point must not end a search of a night.
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return {
-            "status": "fail" if reason else "ok",
-            **({} if reason else {"loss": loss}),
-            "number": number + 1,
-            "params": params,
-            "seconds": round(time.monotonic() - started, 3),
-            "reason": reason,
-        }
+    def outcome(point: dict[str, Any]) -> dict[str, Any]:
+        made = evaluate(objective, recipe, space.settings(point), run / "trials" / f"{number + 1:04d}")
+        if made["loss"] is None:
+            del made["loss"]  # hyperopt takes a loss for a number
+        return {**made, "number": number + 1}
 
     # Trials are rebuilt from their documents before every trial, also where nothing was resumed: one way, one result.
-    history = trials_from_docs([_with_times(document) for document in documents])
+    history = history_of(documents)
     # fmin ends by looking for the best trial; that there is none yet is no error here.
     with suppress(AllTrialsFailed):
         fmin(
-            evaluate,
+            outcome,
             space.expressions(),
             algo=partial(tpe.suggest, n_startup_jobs=RANDOM_TRIALS, verbose=False),
             max_evals=number + 1,
@@ -223,7 +276,7 @@ def _one_trial(
             verbose=False,
             return_argmin=False,
         )
-    document = json.loads(json.dumps(history.trials[-1], default=_plain))
+    document = plain_document(history.trials[-1])
     document["result"].setdefault("loss", None)
     return document
 

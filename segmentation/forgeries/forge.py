@@ -25,7 +25,7 @@ from fakeclf.data.regenerated import SMALLEST, photo_splits
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import closest
 from segmentation.forgeries import names
-from segmentation.forgeries.inpainters import source_names
+from segmentation.forgeries.inpainters import expanded, source_names
 from segmentation.forgeries.manifest import Manifest, Row
 from segmentation.forgeries.pairs import Done, Forger, Photograph, Plan, Task
 
@@ -66,7 +66,8 @@ def forge(
 
     Args:
         photos: its train/, val/, test/ folders are kept apart if it has them; else it is split by file, seeded.
-        sources: what makes the forged pixels, see ``inpainters.open_source``.
+        sources: what makes the forged pixels, see ``inpainters.open_source``; ``zoo-*`` stands for all the bundles it
+            fits.
         masks: where masks come from, see ``masks.mask_source``; of several, one is chosen each time.
         area: smallest and largest share of the picture that a mask covers.
         per_photo: pairs of each photograph and source.
@@ -84,7 +85,7 @@ def forge(
         FakeclfError: an argument is wrong, no photograph could be used, ``out`` was made with other settings, or the
             disk is full; finished pairs are kept.
     """
-    out, photos = Path(out), Path(photos)
+    out, photos, sources = Path(out), Path(photos), expanded(sources)
     of_masks = masks if isinstance(masks, str) else tuple(masks)
     brought = None if data_dir is None else str(data_dir)
     smaller = None if shrink is None else (shrink[0], shrink[1])

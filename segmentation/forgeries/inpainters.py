@@ -7,7 +7,8 @@ same picture, hole and state of the random generator give the same pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,7 +109,9 @@ _FIXED = {
 _OPENED_WITH = {
     "onnx": "segmentation.forgeries.onnx_inpainter:OnnxInpainter",
     "diffusers": "segmentation.forgeries.diffusers_inpainter:DiffusersInpainter",
+    "latent": "segmentation.forgeries.latent:Latent",
 }
+_EXAMPLES = {"onnx": "onnx:FILE", "diffusers": "diffusers:MODEL", "latent": "latent:FILLER+AUTOENCODER"}
 _KINDS = ("autoencoder", "inpainter")
 
 
@@ -116,9 +119,27 @@ def source_names() -> list[str]:
     """Every source that goes by a name alone: the built-in ones, and bundles of autoencoders and inpainters.
 
     Further ones are the TAESD family ("taef2", ...; weights are brought), ``.npz`` files of such weights, paths of
-    bundles, ``onnx:FILE`` and ``diffusers:MODEL``.
+    bundles, ``onnx:FILE``, ``diffusers:MODEL`` and ``latent:FILLER+AUTOENCODER``.
     """
     return [*_FIXED, *(name for name, _ in bundle.names() if _kind(name) in _KINDS)]
+
+
+def expanded(texts: Sequence[str]) -> list[str]:
+    """Sources as people type them, with ``zoo-*`` put as all the bundles of autoencoders and inpainters it fits.
+
+    Raises:
+        FakeclfError: a pattern fits none.
+    """
+    found: list[str] = []
+    for text in texts:
+        if ":" in text or not set(text) & set("*?"):
+            found.append(text)
+            continue
+        fitting = [name for name, _ in bundle.names() if fnmatchcase(name, text) and _kind(name) in _KINDS]
+        if not fitting:
+            raise FakeclfError(f"no autoencoder or inpainter is called {text!r}; train some with fakeclf zoo")
+        found += [name for name in fitting if name not in found and name not in texts]
+    return found
 
 
 def open_source(text: str, *, data_dir: str | Path | None = None) -> Source:
@@ -136,9 +157,7 @@ def open_source(text: str, *, data_dir: str | Path | None = None) -> Source:
     way, colon, what = text.partition(":")
     if colon and way in _OPENED_WITH:
         if not what:
-            raise FakeclfError(
-                f"{text!r} names nothing to open; write {'onnx:FILE' if way == 'onnx' else 'diffusers:MODEL'}"
-            )
+            raise FakeclfError(f"{text!r} names nothing to open; write {_EXAMPLES[way]}")
         return resolve(_OPENED_WITH[way])(what)
     from fakeclf.models.taesd import VARIANTS
 

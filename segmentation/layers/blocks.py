@@ -47,39 +47,6 @@ class SqueezeExcitation(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("segmentation")
-class PixelShuffle(keras.layers.Layer):
-    """Enlarge by ``factor``, each output block of factor x factor pixels taken from the channels of one position.
-
-    The order of the channels is that of TensorFlow's ``depth_to_space``: row in the block, column in the block, output
-    channel. (PyTorch's ``PixelShuffle`` has the output channel first.)
-
-    Input shape: (batch, h, w, c * factor²), any size. Output shape: (batch, factor * h, factor * w, c).
-
-    Reference: Shi et al. 2016, arXiv:1609.05158.
-    """
-
-    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        channels = input_shape[-1]
-        if not channels or channels % self.factor**2:
-            raise ValueError(f"channels must be a multiple of {self.factor**2}. Received: input_shape={input_shape}")
-
-    def call(self, x: Any) -> Any:
-        return ops.depth_to_space(x, self.factor, data_format="channels_last")
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width, channels = input_shape
-        sides = [None if side is None else side * self.factor for side in (height, width)]
-        return (batch, *sides, None if channels is None else channels // self.factor**2)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
-
-
-@keras.saving.register_keras_serializable("segmentation")
 class SymmetricConv2D(keras.layers.Conv2D):
     """A trainable convolution of stride 1 that mirrors its input over the borders, the edge pixel repeated.
 

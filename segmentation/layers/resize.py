@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fakeclf.models import layers
+
 
 @keras.saving.register_keras_serializable("segmentation")
 class ResizeBy(keras.layers.Layer):
@@ -72,11 +74,7 @@ class ResizeLike(keras.layers.Layer):
 
 def resize_bilinear(x: Any, height: Any, width: Any) -> Any:
     """Bilinear resize of (batch, h, w, c) with half-pixel centres, not anti-aliased."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.cast(tf.image.resize(x, (height, width), "bilinear"), x.dtype)
-    return ops.image.resize(x, (height, width), "bilinear", data_format="channels_last")
+    return layers.resize_bilinear(x, height, width, antialias=False)
 
 
 def resize_aligned(x: Any, height: Any, width: Any) -> Any:

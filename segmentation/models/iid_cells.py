@@ -9,7 +9,7 @@ Reference: Wu & Zhou 2021, IID-Net, doi:10.1109/TCSVT.2021.3075039.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -142,14 +142,14 @@ OPERATIONS = {
 """Layer makers by name, called with (filters, stride, dilation, name); only 00 takes the dilation."""
 
 
-def cell(x: Any, slots: Sequence[keras.layers.Layer], *, filters: int, stride: int, dilation: int, name: str) -> Any:
+def cell(x: Any, slots: Sequence[Callable[[Any], Any]], *, filters: int, stride: int, dilation: int, name: str) -> Any:
     """Relu, separable 3x3, batch norm; three times relu, slot, batch norm; plus the input itself.
 
     Where the shape changes the input passes a 1x1 convolution with the stride, and batch norm, before it is added.
 
     Args:
         x: (batch, h, w, c).
-        slots: three layers that keep ``filters`` channels; the last of them takes the stride.
+        slots: three layers that keep ``filters`` channels, or what calls them; the last of them takes the stride.
         filters: channels of the output.
         stride: of the cell.
         dilation: of the first separable convolution.

@@ -15,7 +15,7 @@ IEEE TCSVT, doi:10.1109/TCSVT.2021.3075039.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -27,7 +27,16 @@ from segmentation.layers.attention import LocalSmoothing, RankedAttention
 from segmentation.layers.filters import BayarConv2D, bayar_constraint
 from segmentation.layers.resize import ResizeBy, ResizeLike
 from segmentation.models.frame import channels, localizer, picture_input
-from segmentation.models.iid_cells import OPERATIONS, cell, dilation_of, read_genotype, slot_index, stride_of
+from segmentation.models.iid_cells import (
+    CELLS,
+    OPERATIONS,
+    SLOTS,
+    cell,
+    dilation_of,
+    read_genotype,
+    slot_index,
+    stride_of,
+)
 from segmentation.models.resnet import batch_norm, convolution_3x3, relu, torch_names
 
 UNUSED_TENSORS = ("att.local_att.weight", "median.weight")
@@ -70,21 +79,37 @@ def network(
 
     Arguments as in ``build``.
     """
+    genes = read_genotype(genotype)
+
+    def operation(number: int, index: int, *shape: Any) -> keras.layers.Layer:
+        return OPERATIONS[genes[number - 1][index]](*shape)
+
+    return assemble(x, operation, width=width, bayar=bayar)
+
+
+def assemble(x: Any, operation: Callable[..., Callable[[Any], Any]], *, width: float, bayar: str) -> keras.KerasTensor:
+    """``network`` with whatever stands in the thirty slots of its cells.
+
+    Args:
+        x: as in ``network``.
+        operation: called with a cell's number (1-10), a slot's (0-2), and what an entry of ``OPERATIONS`` takes:
+            filters, stride, dilation, name; gives what maps the slot's input to its output.
+        width, bayar: as in ``build``.
+    """
     if bayar not in ("all", "published"):
         raise FakeclfError(f"bayar must be all or published; received {bayar!r}; use all to train, the other to import")
-    genes = read_genotype(genotype)
     deep = channels(256, width)
     x = _enhance(x, bayar)
     x = relu(batch_norm(convolution_3x3(x, channels(32, width), "conv1", stride=2), "bn1"), "relu1")
     x = relu(batch_norm(convolution_3x3(x, channels(64, width), "conv2"), "bn2"), "relu2")
-    for number, names in enumerate(genes, start=1):
+    for number in range(1, CELLS + 1):
         name, stride, dilation = f"cell{number}", stride_of(number), dilation_of(number)
         filters = channels(128, width) if number == 1 else deep
         slots = []
-        for index, operation in enumerate(names):
-            last = index == len(names) - 1
+        for index in range(SLOTS):
+            last = index == SLOTS - 1
             called = f"{name}.rep.{slot_index(name, index)}"
-            slots.append(OPERATIONS[operation](filters, stride if last else 1, 1 if last else dilation, called))
+            slots.append(operation(number, index, filters, stride if last else 1, 1 if last else dilation, called))
         x = cell(x, slots, filters=filters, stride=stride, dilation=dilation, name=name)
     ranked, smoothed = RankedAttention(name="att.global")(x), LocalSmoothing(name="att.local")(x)
     x = keras.layers.Concatenate(name="att")([x, ranked, smoothed])

@@ -15,8 +15,9 @@ from typing import Any
 import keras
 
 from fakeclf.errors import FakeclfError
+from fakeclf.models.layers import PixelShuffle
 from fakeclf.registry import closest
-from segmentation.layers.blocks import PixelShuffle, SqueezeExcitation
+from segmentation.layers.blocks import SqueezeExcitation
 from segmentation.layers.dual_attention import PositionAttention
 from segmentation.layers.filters import BayarConv2D
 from segmentation.models.frame import channels, localizer, picture_input

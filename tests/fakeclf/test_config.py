@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,28 @@ def test_recipe_files(tmp_path: Path) -> None:
         read_recipe(tmp_path / "missing.yaml")
     with pytest.raises(FakeclfError, match="did you mean 'cifake'"):
         read_recipe("cifak")
+
+
+@dataclass(frozen=True)
+class Part:
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Whole:
+    parts: tuple[Part, ...]
+    named: dict[str, Part]
+
+
+def test_lists_and_named_groups_are_checked_to_the_bottom() -> None:
+    values = {"parts": [{"words": ["a", "b"]}, {}], "named": {"one": {"words": ["c"]}}}
+    made = config.from_mapping(Whole, values, "here")
+    assert made == Whole((Part(("a", "b")), Part()), {"one": Part(("c",))})
+    for wrong, message in (
+        ({**values, "parts": {"words": []}}, "here: parts must be a list; received"),
+        ({**values, "parts": [{"words": [1]}]}, r"here: parts\[0\].words\[0\] must be text; received 1"),
+        ({**values, "named": {"one": {"wrods": []}}}, "unknown key 'named.one.wrods'; did you mean 'words'"),
+        ({**values, "named": {"one": 3}}, "here: named.one must be a group of keys; received 3"),
+    ):
+        with pytest.raises(FakeclfError, match=message):
+            config.from_mapping(Whole, wrong, "here")

@@ -28,6 +28,8 @@ TRIALS: list[dict[str, Any]] = [
     {"number": 1, "loss": None, "status": "failed", "params": {"dropout": 0.7, "units": 64}},
     {"number": 2, "loss": 0.3, "status": "ok", "params": {"dropout": 0.1, "units": 128}},
 ]
+ROWS = ["FCN, realfake", "FCN, fakefake", "NIX-Net, realfake"]
+VALUES = [(0.5, (0.4, 0.6), 0.9), (0.2, None, 0.7), (None, None, 0.8)]
 DRAWINGS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "learning_curves": (
         lambda path: plots.learning_curves(HISTORY, path),
@@ -47,6 +49,12 @@ DRAWINGS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
         lambda path: plots.calibration(TRUTH, P_REAL, P_REAL**3, path),
     ),
     "trials": (lambda path: plots.trials(TRIALS, path), lambda path: plots.trials(TRIALS[:2], path)),
+    "beside_printed": (
+        lambda path: plots.beside_printed(ROWS, {"IoU": VALUES, "AUC": [(0.9, None, None)] * 3}, path, "fraction"),
+        lambda path: plots.beside_printed(
+            ROWS, {"IoU": VALUES[::-1], "AUC": [(0.9, None, None)] * 3}, path, "fraction"
+        ),
+    ),
 }
 
 

@@ -365,7 +365,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = np.zeros(original.shape[:2], np.uint8)
         mask[4:10, 3:12] = 255
         filled = np.clip(original + np.array([60, 0, 0]), 0, 255).astype(np.uint8)
-        kinds = {"original": original, "mask": mask, "realfake": paste(original, filled, mask)}
+        kinds = {"original": original, "mask": mask, "realfake": paste(original, filled, mask), "fakefake": original}
         for kind, pixels in kinds.items():
             images.save(where / f"{k}.{kind}.png", pixels)
 
@@ -398,6 +398,13 @@ def test_a_bundle_is_measured_at_the_threshold_of_its_card(place: Path) -> None:
     other = evaluate_bundle(place / "red", str(place / "data"), threshold=0.99, limit=3, codec=parse("jpeg:90"))
     assert other.threshold == 0.99 and other.data == "data after jpeg:90"
     assert any("given by the caller" in line for line in other.protocol)
+
+
+def test_the_variant_that_is_asked_for_is_looked_at(place: Path) -> None:
+    found = evaluate_bundle(place / "red", str(place / "data"), variant="fakefake")
+    assert found.data == "data (fakefake)" and {one.image.split(".")[-2] for one in found.forged} == {"fakefake"}
+    known = evaluate_bundle(place / "red", str(place / "data"))
+    assert found.all.figures["recall"] < known.all.figures["recall"]
 
 
 @pytest.mark.parametrize(

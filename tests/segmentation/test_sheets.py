@@ -112,3 +112,21 @@ def test_what_is_no_sample_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FakeclfError, match="cannot write"):
         sheets.sheet([one], tmp_path / "file" / "sheet.png")
+
+
+def test_masks_of_several_models_stand_side_by_side() -> None:
+    one = sample(48, 60)
+    other = Sample(one.picture, one.truth, one.mask, one.caption, (1 - one.mask, one.mask))
+    heads = ["picture", "truth", "first", "second", "third"]
+    drawn = sheets.draw([other], heads=heads)
+    assert drawn.shape[1] == 5 * (PANEL + GAP) + GAP
+    alone = sheets.draw([one])
+    np.testing.assert_array_equal(panel(drawn, 2, 192, 240), panel(alone, 2, 192, 240))
+    np.testing.assert_array_equal(panel(drawn, 4, 192, 240), panel(alone, 2, 192, 240))
+    inverted = panel(drawn, 3, 192, 240)[1::4, 1::4, 0]
+    assert inverted[0, 0] == round(255 * (1 - one.mask[0, 0]))
+    white = np.ones((480, 600))
+    large = Sample(np.zeros((480, 600, 3), np.uint8), white > 1, white, "", (white,))
+    assert [mask.shape for mask in (large.small().mask, *large.small().others)] == [(192, 240)] * 2
+    with pytest.raises(ValueError, match="needs 3 panels"):
+        sheets.draw([other])

@@ -8,6 +8,7 @@ import pytest
 
 from fakeclf import images
 from fakeclf.data import codec, datasets, sample
+from fakeclf.errors import FakeclfError
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,14 @@ def test_flat_crops_are_left_out():
     picture = np.zeros((2 * sample.CROP, sample.CROP + 3, 3), np.uint8)
     picture[sample.CROP :: 2] = 200
     assert sample.corners(picture) == [(sample.CROP, 0)]
+
+
+def test_its_photographs_can_be_had_whole_to_forge(tmp_path):
+    folder = sample.copy_photographs(tmp_path / "photographs")
+    copied = {part: sorted(path.name for path in (folder / part).iterdir()) for part in sample.PHOTOGRAPHS}
+    assert copied == {
+        part: sorted(file.rpartition("/")[2] for _, file in places) for part, places in sample.PHOTOGRAPHS.items()
+    }
+    assert images.read(folder / "val" / "chelsea.png").shape == (300, 451, 3)
+    with pytest.raises(FakeclfError, match="photographs"):
+        sample.copy_photographs(folder)  # what lies there is not replaced

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
 from fakeclf import bundle, images
 from fakeclf.data.regenerated import photo_splits
 from fakeclf.errors import FakeclfError
 from fakeclf.models import small_autoencoder
-from fakeclf.training.autoencoder_training import train_autoencoder
+from fakeclf.training.autoencoder_training import LOSSES, seconds_a_step, train_autoencoder
 from fakeclf.training.stepwise import random_crops
 
 TINY = {"seed": 3, "batch_size": 4, "crop": 16, "width": 32, "precision": "float32", "say": lambda line: None}
@@ -78,6 +79,52 @@ def test_it_goes_on_from_a_bundle_and_the_game_matters(photos, tmp_path):
     assert np.abs(moved.model.get_weights()[0] - first.get_weights()[0]).max() > 1e-4
     with pytest.raises(FakeclfError, match="no small autoencoder of width 16"):
         train_autoencoder(photos, tmp_path / "other", steps=1, **{**settings, "width": 16})
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2", "ssim"])
+def test_every_loss_teaches_a_drawn_autoencoder(photos, tmp_path, loss):
+    settings = {**TINY, "model": "drawn-autoencoder", "loss": loss, "measure": ("train",), "measure_at_most": 2}
+    run = train_autoencoder(photos, tmp_path / "run", steps=60, learning_rate=0.003, stride=4, **settings)
+    assert run.psnr["train"] > 15 and run.measured == {"train": 2}
+    assert run.model.name == "drawn_autoencoder"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"loss": "l3"}, "no loss 'l3'"),
+        ({"stepz": 3}, "takes no 'stepz'"),
+        ({"crop": 20}, "crops of a multiple of 8 px; got 20"),
+    ],
+)
+def test_what_does_not_fit_is_named(photos, tmp_path, more, says):
+    with pytest.raises(FakeclfError, match=says):
+        train_autoencoder(photos, tmp_path / "run", steps=1, **{**TINY, **more})
+
+
+def test_losses_are_what_they_say():
+    truth, made = np.random.default_rng(0).uniform(0.2, 0.8, (2, 2, 30, 32, 3)).astype("float32")
+    for name, loss in LOSSES.items():
+        assert float(loss(truth, truth)) == pytest.approx(0, abs=1e-4), name
+    error = made - truth
+    down, right = np.diff(error, axis=1), np.diff(error, axis=2)
+    l1, l2 = (sum(np.mean(way(part)) for part in (error, down, right)) for way in (np.abs, np.square))
+    assert float(LOSSES["l1"](truth, made)) == pytest.approx(l1, rel=1e-4)
+    assert float(LOSSES["l2"](truth, made)) == pytest.approx(10 * l2 - 9 * np.mean(error**2), rel=1e-4)
+    likeness = np.mean(
+        [
+            structural_similarity(one, other, win_size=7, data_range=1.0, channel_axis=-1, use_sample_covariance=False)
+            for one, other in zip(truth, made, strict=True)
+        ]
+    )
+    expected = 0.84 * (1 - likeness) + 0.16 * np.mean(np.abs(error))
+    assert float(LOSSES["ssim"](truth, made)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_pace_is_that_of_the_training(photos):
+    assert (
+        0 < seconds_a_step(photos, seed=3, batch_size=4, crop=16, precision="float32", model="small-autoencoder") < 60
+    )
 
 
 def test_photographs_that_are_all_too_small_are_an_error(tmp_path):

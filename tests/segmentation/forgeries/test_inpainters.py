@@ -13,7 +13,7 @@ import pytest
 
 from fakeclf.errors import FakeclfError
 from segmentation.forgeries import inpainters
-from segmentation.forgeries.inpainters import open_source, source_names, through_window
+from segmentation.forgeries.inpainters import expanded, open_source, source_names, through_window
 
 NAMES = source_names()
 
@@ -101,6 +101,15 @@ def test_a_source_says_what_it_is(source: inpainters.Source) -> None:
         picture, mask = photo(), MASKS["middle"]
         expected = source.fill(picture, mask, np.random.default_rng(5))
         np.testing.assert_array_equal(copy.fill(picture, mask, np.random.default_rng(5)), expected)
+
+
+def test_a_pattern_stands_for_all_the_bundles_it_fits() -> None:
+    assert expanded(["copy", "onnx:*.onnx"]) == ["copy", "onnx:*.onnx"]
+    assert expanded(["*-autoencoder", "small-*"]) == ["gan-autoencoder", "small-autoencoder"]
+    assert expanded(["small-autoencoder", "*-autoencoder"]) == ["small-autoencoder", "gan-autoencoder"]
+    assert expanded(["*"]) == [name for name in NAMES if "autoencoder" in name or "inpainter" in name]
+    with pytest.raises(FakeclfError, match="no autoencoder or inpainter is called 'zoo-[*]'"):
+        expanded(["zoo-*"])
 
 
 def test_names_hold_the_built_in_sources_and_the_shipped_autoencoder() -> None:

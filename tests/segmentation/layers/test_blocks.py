@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import correlate
 
-from segmentation.layers.blocks import PixelShuffle, SobelGate, SqueezeExcitation, SymmetricConv2D
+from fakeclf.models.layers import PixelShuffle
+from segmentation.layers.blocks import SobelGate, SqueezeExcitation, SymmetricConv2D
 
 
 def features(*shape: int) -> np.ndarray:
