@@ -28,7 +28,7 @@ GROUND = {
 }
 # Other backends of Keras: used where somebody has installed them, never asked for.
 BACKENDS = {"torch", "jax"}
-EXTRAS = {"c2pa", "onnxruntime", "tf2onnx"}  # imported where they are needed, with a hint where they are missing
+EXTRAS = {"c2pa", "onnxruntime", "ray", "tf2onnx"}  # imported where they are needed, with a hint where they are missing
 DISTRIBUTION = {
     "PIL": "pillow",
     "yaml": "pyyaml",
@@ -98,7 +98,7 @@ def test_the_trainer_imports_tensorflow_inside_functions_only() -> None:
 def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     setup = configparser.ConfigParser()
     setup.read(PACKAGE.parent / "setup.cfg")
-    lines = setup["options"]["install_requires"].split()
+    lines = setup["options"]["install_requires"].strip().splitlines()
     declared = {Requirement(line).name.lower() for line in lines}
     outside = set().union(*(roots(imported(path)) for path in FILES)) - set(sys.stdlib_module_names) - {"fakeclf"}
     outside -= BACKENDS | EXTRAS

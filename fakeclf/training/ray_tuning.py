@@ -115,7 +115,7 @@ def _share(ray: Any) -> dict[str, float]:
 def _search_algorithm(space: Space, journal: Journal, seed: int) -> Any:
     from ray.tune.search.hyperopt import HyperOptSearch
 
-    class JournalSearch(HyperOptSearch):  # type: ignore[misc]
+    class JournalSearch(HyperOptSearch):
         """Ray's hyperopt, which begins with the journal's trials and adds those that finish."""
 
         def __init__(self) -> None:
@@ -126,8 +126,9 @@ def _search_algorithm(space: Space, journal: Journal, seed: int) -> Any:
             self.set_state({"hyperopt_trials": history_of(journal.documents), "rstate": random.get_state()})
             self.begun: dict[str, tuple[Path, dict[str, Any]]] = {}
 
-        def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        def suggest(self, trial_id: str) -> dict[str, Any]:
             point = super().suggest(trial_id)
+            assert point is not None  # the space has no end
             document = self.get_state()["hyperopt_trials"].trials[-1]
             folder = journal.run / "trials" / f"running-{len(self.begun) + 1}"
             self.begun[trial_id] = folder, document

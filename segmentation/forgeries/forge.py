@@ -223,8 +223,8 @@ def _all_done(plan: Plan, forger: Forger, apart: list[Task], here: list[Task], p
                 yield future.result()
         except BrokenProcessPool:
             raise FakeclfError(
-                "a process of the forge ended early, perhaps for want of memory; finished pairs are kept; "
-                "run it again with fewer workers"
+                "a process of the forge ended early, for want of memory perhaps, or because a script calls forge "
+                'outside of `if __name__ == "__main__":`; finished pairs are kept; run it again, with fewer workers'
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -54,7 +54,9 @@ def objective(recipe, folder):
     (folder / "weights").write_text("")
     return recipe.optimizer.learning_rate
 
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
+ray.init(
+    address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000
+)
 found = ray_tune(Recipe(search=search), objective, run, trials=trials, seed=3)
 print(json.dumps([found.best, found.trials]))
 """
