@@ -21,6 +21,11 @@ from fakeclf.errors import FakeclfError
 
 EXTRAS = {
     "gpu": "training on NVIDIA cards",
+    "c2pa": "reading content credentials",
+    "opencv": "the forgeries telea and navier-stokes",
+    "onnx": "ONNX inpainters and detectors, exporting to ONNX",
+    "torch": "reading the authors' PyTorch weights",
+    "ray": "more than one machine: --engine ray",
     "test": "running the tests",
 }
 """What each optional group of packages is for."""

@@ -258,4 +258,7 @@ def _line(error: Exception) -> str:
 
 @cache
 def _cores() -> int:
+    told = os.environ.get("OMP_NUM_THREADS", "")  # Ray, too, says so to its workers by this
+    if told.isdecimal() and int(told):
+        return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

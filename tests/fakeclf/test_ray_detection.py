@@ -55,7 +55,7 @@ def machines() -> Iterator[Any]:
 
 def processes(session: str) -> list[str]:
     """Command lines of the living processes of a cluster."""
-    listing = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-eww", "-o", "stat,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=1) for line in listing.splitlines()[1:]]
     return [args for stat, args in rows if session in args and stat[0] != "Z"]
 
