@@ -57,12 +57,39 @@ def evaluate(
     Raises:
         FakeclfError: for an unknown model, data set or split, a model that is no classifier, or an empty split.
     """
+    from fakeclf import bundle
+    from fakeclf.calibration import Calibration
+
+    card, shown, note, every = chosen(model, dataset, split, limit, batch_size, data_dir)
+    return evaluate_model(
+        bundle.load(model),
+        every,
+        data=dataset,
+        split=split,
+        name=card.name,
+        shown=shown,
+        threshold=card.threshold if threshold is None else threshold,
+        fixed_by="the model's card" if threshold is None else "the caller",
+        notes=[f"split: {note}"] if note else [],
+        calibration=Calibration.from_json(card.calibration, card.name) if calibrated and card.calibration else None,
+        batch_size=batch_size,
+        limit=limit,
+    )
+
+
+def chosen(
+    model: str | Path, dataset: str, split: str, limit: int | None, batch_size: int, data_dir: str | Path | None
+) -> tuple[Card, str, str, Sequence[Example]]:
+    """The card of a classifier, name and note of a data set, and the pictures of its split, for what measures them.
+
+    Raises:
+        FakeclfError: see ``evaluate``.
+    """
     if split not in SPLITS:
         raise FakeclfError(f"there is no split {split!r}; {closest(split, SPLITS)}")
     if limit is not None and limit < 1 or batch_size < 1:
         raise FakeclfError(f"limit and batch_size must be at least 1; received {limit} and {batch_size}")
     from fakeclf import bundle
-    from fakeclf.calibration import Calibration
     from fakeclf.data import datasets
 
     card = bundle.read_card(model)
@@ -72,20 +99,7 @@ def evaluate(
     every: Sequence[Example] = getattr(loaded, split)
     if not every:
         raise FakeclfError(f"{loaded.name} has no {split} pictures; choose another split or data set")
-    return evaluate_model(
-        bundle.load(model),
-        every,
-        data=dataset,
-        split=split,
-        name=card.name,
-        shown=loaded.name,
-        threshold=card.threshold if threshold is None else threshold,
-        fixed_by="the model's card" if threshold is None else "the caller",
-        notes=[f"split: {loaded.note}"] if loaded.note else [],
-        calibration=Calibration.from_json(card.calibration, card.name) if calibrated and card.calibration else None,
-        batch_size=batch_size,
-        limit=limit,
-    )
+    return card, loaded.name, loaded.note, every
 
 
 def evaluate_model(

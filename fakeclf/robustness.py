@@ -21,9 +21,7 @@ from fakeclf import metrics, protocol
 from fakeclf.atomic import replace_file
 from fakeclf.data import degrade
 from fakeclf.degraded import predict_degraded
-from fakeclf.errors import FakeclfError
-from fakeclf.evaluate import SPLITS, _evenly, _part, split_of_training
-from fakeclf.registry import closest
+from fakeclf.evaluate import _evenly, _part, chosen
 from fakeclf.scores import RESAMPLES, evaluate_scores
 
 if TYPE_CHECKING:
@@ -225,30 +223,19 @@ def robustness(
     Args:
         degradations: a row each, see ``fakeclf.data.degrade``.
     """
-    if split not in SPLITS:
-        raise FakeclfError(f"there is no split {split!r}; {closest(split, SPLITS)}")
-    if limit is not None and limit < 1 or batch_size < 1:
-        raise FakeclfError(f"limit and batch_size must be at least 1; received {limit} and {batch_size}")
     from fakeclf import bundle
-    from fakeclf.data import datasets
 
-    card = bundle.read_card(model)
-    if card.kind not in ("classifier", "ensemble"):
-        raise FakeclfError(f"{card.name} is of kind {card.kind!r}; this measures classifiers and ensembles of them")
-    loaded = datasets.load(dataset, data_dir=data_dir, **split_of_training(card))
-    every: Sequence[Example] = getattr(loaded, split)
-    if not every:
-        raise FakeclfError(f"{loaded.name} has no {split} pictures; choose another split or data set")
+    card, shown, note, every = chosen(model, dataset, split, limit, batch_size, data_dir)
     return robustness_model(
         bundle.load(model),
         every,
         data=dataset,
         split=split,
         name=card.name,
-        shown=loaded.name,
+        shown=shown,
         threshold=card.threshold if threshold is None else threshold,
         fixed_by="the model's card" if threshold is None else "the caller",
-        notes=[f"split: {loaded.note}"] if loaded.note else [],
+        notes=[f"split: {note}"] if note else [],
         batch_size=batch_size,
         limit=limit,
         degradations=degradations,

@@ -34,13 +34,7 @@ class Localizer(InPieces):
     Args:
         network: a Keras model from RGB pictures (b, h, w, 3), 0-255, to a dictionary with ``mask``, (b, h, w, 1), and
             maybe ``score``, (b, 1).
-        tile: side of a tile, pixels; brought down to a multiple of the network's stride and of 8.
-        overlap: what neighbouring tiles share at least, pixels. A network that looks no further than a quarter of it
-            gives the same mask in tiles as in one piece.
-        largest: pixels (width times height) up to which a picture goes whole; default: those of one tile.
-        name: of the model.
-        threshold: on P(inpainted) of a pixel; kept for those who make a binary mask.
-        card: of the bundle the network comes from.
+        tile, overlap, largest, name, threshold, card: see ``segmentation.looking.InPieces``.
 
     Raises:
         FakeclfError: tiles that are not larger than their overlap, or a threshold outside 0 to 1.
