@@ -49,6 +49,13 @@ from fakeclf.cli.table import table
     help="First make each photograph smaller by a factor drawn from this range.",
 )
 @click.option(
+    "--soften",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Then shrink it by such a factor and enlarge it again, with grain: smooth, as a lossless scan is.",
+)
+@click.option(
     "--variants",
     metavar="LIST",
     help="Which of original,mask,inpainted,realfake,fakefake to write.  [default: all but fakefake]",
@@ -69,6 +76,7 @@ def forge(
     per_photo: int,
     size: int | None,
     shrink: tuple[float, float] | None,
+    soften: tuple[float, float] | None,
     variants: str | None,
     autoencoder: str | None,
     format: str,
@@ -98,6 +106,7 @@ def forge(
         per_photo=per_photo,
         size=size,
         shrink=shrink,
+        soften=soften,
         variants=[*written, "fakefake"] if autoencoder and "fakefake" not in written else written,
         autoencoder=autoencoder,
         format=format,

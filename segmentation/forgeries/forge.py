@@ -52,6 +52,7 @@ def forge(
     per_photo: int = 1,
     size: int | None = None,
     shrink: tuple[float, float] | None = None,
+    soften: tuple[float, float] | None = None,
     variants: Sequence[str] = VARIANTS,
     autoencoder: str | None = None,
     format: str = "png",
@@ -74,6 +75,9 @@ def forge(
         size: longer sides are cut, around the centre, to this many pixels; None cuts only to multiples of 8.
         shrink: each photograph is first made smaller by a factor drawn from this range (Lanczos). None leaves its
             pixels as they are; a smaller copy has lost the traces of its own codec, as pictures on the web have.
+        soften: each photograph is then made smaller by a factor drawn from this range and enlarged back to its size,
+            with a little grain: as smooth as film scans and pictures straight from a sensor, which JPEG photographs and
+            shrunk ones are not. None leaves it as it is.
         variants: which of ``names.VARIANTS`` are written; ``fakefake`` needs ``autoencoder``.
         autoencoder: a source that regenerates whole frames, for ``fakefake``.
         format: ``png``, ``webp`` (both without loss) or ``jpeg:QUALITY`` (masks are PNG even so).
@@ -89,7 +93,10 @@ def forge(
     of_masks = masks if isinstance(masks, str) else tuple(masks)
     brought = None if data_dir is None else str(data_dir)
     smaller = None if shrink is None else (shrink[0], shrink[1])
-    plan = Plan(out, of_masks, (area[0], area[1]), size, smaller, tuple(variants), autoencoder, format, seed, brought)
+    softer = None if soften is None else (soften[0], soften[1])
+    plan = Plan(
+        out, of_masks, (area[0], area[1]), size, smaller, softer, tuple(variants), autoencoder, format, seed, brought
+    )
     _check(plan, sources, per_photo, workers)
     splits = photo_splits(photos, seed=seed)
     forger = Forger(plan)
@@ -151,8 +158,9 @@ def _check(plan: Plan, sources: Sequence[str], per_photo: int, workers: int | No
     kind, _, quality = plan.format.partition(":")
     if plan.format not in ("png", "webp") and not (kind == "jpeg" and quality.isdecimal() and 1 <= int(quality) <= 100):
         raise FakeclfError(f"format must be png, webp or jpeg:QUALITY (1 to 100); received {plan.format!r}")
-    if plan.shrink is not None and not 0 < plan.shrink[0] <= plan.shrink[1] <= 1:
-        raise FakeclfError(f"shrink must be two factors between 0 and 1, the smaller first; received {plan.shrink}")
+    for what, factors in (("shrink", plan.shrink), ("soften", plan.soften)):
+        if factors is not None and not 0 < factors[0] <= factors[1] <= 1:
+            raise FakeclfError(f"{what} must be two factors between 0 and 1, the smaller first; received {factors}")
     if plan.size is not None and plan.size < SMALLEST:
         raise FakeclfError(f"size must be at least {SMALLEST} pixels; received {plan.size}")
     for what, value in (("per_photo", per_photo), ("workers", 1 if workers is None else workers)):

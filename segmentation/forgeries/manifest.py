@@ -59,6 +59,7 @@ class Manifest:
             "per_photo": per_photo,
             "size": plan.size,
             "shrink": None if plan.shrink is None else list(plan.shrink),
+            "soften": None if plan.soften is None else list(plan.soften),
             "variants": list(plan.variants),
             "autoencoder": plan.autoencoder,
             "autoencoder_settings": None if autoencoder is None else _as_json(autoencoder.settings),

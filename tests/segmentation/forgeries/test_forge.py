@@ -280,6 +280,15 @@ def test_photographs_can_be_made_smaller_first(run: Callable[..., Forged]) -> No
     assert files(other / "train" / "flat-200") == files(run(shrink=(0.7, 0.95)).folder / "train" / "flat-200")
 
 
+def test_photographs_can_be_made_softer_first(run: Callable[..., Forged]) -> None:
+    def steps(folder: Path) -> dict[str, float]:
+        found = {path.name: images.read(path).astype(float) for path in folder.rglob("*.original.png")}
+        return {name: float(np.abs(np.diff(pixels, axis=1)).mean()) for name, pixels in found.items()}
+
+    sharp, soft = steps(run("sharp").folder), steps(run("soft", soften=(0.4, 0.5)).folder)
+    assert sharp.keys() == soft.keys() and all(soft[name] < 0.7 * sharp[name] for name in sharp)
+
+
 def test_what_cannot_be_used_is_named_once_and_skipped(run: Callable[..., Forged], photos: Path) -> None:
     images.save(photos / "small.png", np.zeros((31, 200, 3), np.uint8))
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
@@ -373,6 +382,7 @@ def test_a_full_disk_in_another_process(
         ({"format": "jpeg:0"}, "jpeg:QUALITY"),
         ({"size": 16}, "at least 32"),
         ({"shrink": (0.9, 0.5)}, "shrink must be"),
+        ({"soften": (0.5, 1.5)}, "soften must be"),
         ({"per_photo": 0}, "per_photo must be 1"),
         ({"workers": 0}, "workers must be 1"),
         ({"area": (0.5, 0.1)}, "area must be"),
