@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fakeclf import protocol
+from fakeclf.any_size import any_size
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import closest
 from fakeclf.scores import Evaluation, evaluate_scores, published
@@ -221,7 +222,7 @@ def scorer(network: Any) -> Callable[[Any], np.ndarray]:
 
     It raises FakeclfError where the network gives anything but one number a picture.
     """
-    call = _one_batch(network)
+    call = any_size(network)
 
     def score(batch: Any) -> np.ndarray:
         scored = np.asarray(call(batch), np.float64)
@@ -230,18 +231,6 @@ def scorer(network: Any) -> Callable[[Any], np.ndarray]:
         return scored.reshape(-1)
 
     return score
-
-
-def _one_batch(network: Any) -> Any:
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return lambda batch: network.predict_on_batch(np.asarray(batch))
-    import tensorflow as tf
-
-    # One trace for all batches and picture sizes.
-    signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
-    return tf.function(lambda batch: network(batch, training=False), input_signature=signature)
 
 
 def split_of_training(card: Card) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fakeclf import bundle, registry, runtime
+from fakeclf.any_size import any_size
 from fakeclf.calibration import Calibration
 from fakeclf.errors import FakeclfError
 from fakeclf.reach import Reach
@@ -126,21 +126,8 @@ def look_classifier(name: str | Path) -> Look:
     in_litert = runtime.open_classifier(name)
     if in_litert is not None:
         return lambda pixels: (1.0 - in_litert(pixels), None)
-    import keras
-
-    network = bundle.load(name)
-    ask: Any = network
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]  # one trace for all sizes
-        ask = tf.function(lambda batch: network(batch, training=False), input_signature=signature)
-
-    def look(pixels: np.ndarray) -> tuple[float, None]:
-        p_real = keras.ops.convert_to_numpy(ask(pixels[np.newaxis].astype(np.float32)))
-        return 1.0 - float(p_real.item()), None
-
-    return look
+    in_keras = any_size(bundle.load(name))
+    return lambda pixels: (1.0 - float(in_keras(pixels[np.newaxis].astype(np.float32)).item()), None)
 
 
 @lru_cache(maxsize=16)

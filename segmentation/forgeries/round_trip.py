@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fakeclf.any_size import any_size
 from fakeclf.errors import FakeclfError
 from segmentation.forgeries.inpainters import FrameSource, HoleSource, through_window, to_bytes
 
@@ -42,7 +43,7 @@ class RoundTrip(FrameSource):
 
         opened = open_autoencoder(name, data_dir=data_dir)
         self.name = opened.name
-        self.model = opened.model
+        self.run = any_size(opened.model)
         self.settings: dict[str, Any] = {
             "autoencoder_sha256": opened.sha256,
             "tile": TILE,
@@ -56,7 +57,7 @@ class RoundTrip(FrameSource):
         for rows in _spans(picture.shape[0]):
             for columns in _spans(picture.shape[1]):
                 seen = picture[rows.seen, columns.seen]
-                trip = to_bytes(self.model.predict_on_batch(seen[None].astype(np.float32))[0])
+                trip = to_bytes(self.run(seen[None].astype(np.float32))[0])
                 frame[rows.kept, columns.kept] = trip[rows.within, columns.within]
         return frame
 
