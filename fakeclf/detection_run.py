@@ -17,12 +17,14 @@ import hashlib
 import json
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fakeclf import __version__, images
+from fakeclf import __version__, images, runtime
 from fakeclf.atomic import replace_file
 from fakeclf.detection import WRITTEN, Settings, describe, look, read_file, write
 from fakeclf.errors import FakeclfError
@@ -50,6 +52,12 @@ COLUMNS = (
 )
 """Of the CSV file."""
 
+LARGE = 1024 * 1024
+"""Pixels from which a picture is looked at alone: its networks keep all cores busy, and take much memory."""
+
+AHEAD = 4
+"""Pictures a worker may be ahead of the one whose verdict is next."""
+
 
 class DetectionRun:
     """An iterable of verdicts, each as soon as it is made, without its arrays; a context manager.
@@ -62,6 +70,9 @@ class DetectionRun:
         models: see ``fakeclf.voters.open_voters``.
         settings: what is asked.
         out: folder for what is written; made if it is not there.
+        workers: pictures looked at side by side, each by one core: while one is decoded, a network runs on another and
+            what was found of a third is written. Large ones go alone, on all cores. Default: as many as this process
+            has cores, but 1 for voters that were opened before, and with ``explain``, whose gradients Keras makes.
 
     Attributes:
         total: pictures, and inputs without any.
@@ -78,10 +89,13 @@ class DetectionRun:
         models: Any = None,
         settings: Settings = Settings(),  # noqa: B008  (frozen)
         out: str | Path = "detected",
+        workers: int | None = None,
     ) -> None:
         self.out, self.settings = Path(out), settings
         self._models = models
         self.voters = models if already_open(models) else open_voters(models)
+        alone = already_open(models) or settings.explain
+        self.workers = workers or (1 if alone else runtime.cores())
         self._log = VerdictLog(self.out, run_digest(self.voters, settings))
         self._inputs = list(named(inputs, self.out, WRITTEN, NAME))
         self.total = len(self._inputs)
@@ -95,9 +109,42 @@ class DetectionRun:
         self._log.__exit__(*details)
 
     def __iter__(self) -> Iterator[Verdict]:
-        for number, given in enumerate(self._inputs):
-            if self._places[number] < 0:
-                yield self._enter(number, judge(given, self.voters, self.settings, self.out, self._is_known))
+        missing = self._missing()
+        if self.workers == 1 or len(missing) < 2:
+            for number in missing:
+                yield self._enter(number, self._judge(number, self.voters))
+            return
+        from threadpoolctl import threadpool_limits
+
+        # What shares the cores gets in its own way: side by side, networks and NumPy have one each.
+        beside = self.voters if already_open(self._models) else open_voters(self._models, threads=1)
+        pool = ThreadPoolExecutor(self.workers)
+        waiting: deque[tuple[int, Future[Verdict | str]]] = deque()  # in the order of the inputs
+        limits = threadpool_limits(1, user_api="blas")
+        try:
+            for number in missing:
+                if _is_large(self._inputs[number]):
+                    yield from self._finished(waiting, 0)
+                    yield self._enter(number, self._judge(number, self.voters))
+                    continue
+                waiting.append((number, pool.submit(self._judge, number, beside)))
+                yield from self._finished(waiting, AHEAD * self.workers)
+            yield from self._finished(waiting, 0)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            limits.restore_original_limits()
+
+    def _finished(self, waiting: deque[tuple[int, Future[Verdict | str]]], keep: int) -> Iterator[Verdict]:
+        """The verdicts of those in front, until no more than ``keep`` are waiting."""
+        while len(waiting) > keep:
+            number, found = waiting.popleft()
+            yield self._enter(number, found.result())
+
+    def _judge(self, number: int, voters: Sequence[Voter]) -> Verdict | str:
+        return judge(self._inputs[number], voters, self.settings, self.out, self._is_known)
+
+    def _missing(self) -> list[int]:
+        return [number for number, place in enumerate(self._places) if place < 0]
 
     def verdicts(self) -> Iterator[Verdict]:
         """Those made so far, read back from the log, in the order of the inputs."""
@@ -185,6 +232,16 @@ def run_digest(voters: Sequence[Voter], settings: Settings) -> str:
 def already_open(models: Any) -> bool:
     """Whether these are voters themselves, not names of bundles."""
     return isinstance(models, list) and bool(models) and all(isinstance(model, Voter) for model in models)
+
+
+def _is_large(given: Input) -> bool:
+    if given.place is None:
+        return False
+    try:
+        with images.opened(given.path) as picture:
+            return picture.width * picture.height > LARGE
+    except FakeclfError:
+        return False  # whoever decodes it will say what is wrong
 
 
 def _of_file(error: FakeclfError, path: str) -> str:

@@ -152,7 +152,11 @@ def to_saved_model(model: keras.Model, path: str | Path, *, force: bool = False)
     """
     tf = _tensorflow()
     with replace_folder(path, force) as beside:
-        model.export(beside, format="tf_saved_model", verbose=False)
+        archive = keras.export.ExportArchive()
+        spec = tf.TensorSpec(model.inputs[0].shape, tf.float32, name="pictures")
+        # It finds the variables of the function by itself; of a model, as by `model.export`, it writes them twice.
+        archive.add_endpoint("serve", lambda pictures: model(pictures, training=False), input_signature=[spec])
+        archive.write_out(beside, verbose=False)
         loaded = tf.saved_model.load(str(beside))  # it owns the variables, and must outlive its function
 
         def run(values: np.ndarray) -> dict[str, Any]:

@@ -69,9 +69,6 @@ class ClusterRun(DetectionRun):
             why = f"{path}: no worker came back from it in {len(PASSES)} tries (killed, or out of memory)"
             yield self._enter(number, Verdict(path, error=why))
 
-    def _missing(self) -> list[int]:
-        return [number for number, place in enumerate(self._places) if place < 0]
-
     def _go_through(self, ray: Any, numbers: list[int], parcel: int) -> Iterator[Verdict]:
         models = self._models if already_open(self._models) else [str(voter.folder) for voter in self.voters]
         known = self._log.hashes()

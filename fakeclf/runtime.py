@@ -6,15 +6,18 @@
 
 ``None`` says that this bundle can only run in Keras (``fakeclf.bundle.load``). What a file was made from, and that it
 gives what Keras gives, is the business of ``fakeclf.export``; localizers run in ``segmentation.looking``. Nothing here
-imports Keras. A network is opened when it is first asked, is for one thread at a time, and uses all cores by itself.
-With ``FAKECLF_LITERT=off`` in the environment LiteRT files are neither run nor made along with bundles.
+imports Keras. A network is opened when it is first asked, and may be asked from several threads at once: one that finds
+it busy opens it once more. With ``FAKECLF_LITERT=off`` in the environment LiteRT files are neither run nor made along
+with bundles.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,14 +40,14 @@ class Program:
 
     Args:
         source: the file, or its content.
-        threads: how many it may use; default: as many as this process has cores.
+        threads: how many one call may use; default: as many as this process has cores.
         sha256: what the file must have; not looked at if None.
     """
 
     def __init__(self, source: Path | bytes, threads: int | None = None, sha256: str | None = None) -> None:
         self._source, self._threads, self._sha256 = source, threads, sha256
-        self._interpreter: Any = None
-        self._shape: tuple[int, ...] | None = None
+        self._content: bytes | None = None
+        self._idle: list[_Interpreter] = []
 
     def __call__(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Run on ``values``, of the file's data type and any batch size.
@@ -54,37 +57,47 @@ class Program:
                 of that shape, or memory runs out.
         """
         with _quiet_start():
-            if self._interpreter is None:
-                self._open()
-            self._make_room(values.shape)
-        try:
-            self._interpreter.set_tensor(self._input, np.ascontiguousarray(values))
-            self._interpreter.invoke()
-        except (RuntimeError, ValueError) as error:
-            raise _failed(values.shape, error) from error
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+            try:
+                interpreter = self._idle.pop()
+            except IndexError:
+                interpreter = self._open()
+            interpreter.make_room(values.shape)
+        found = interpreter(values)
+        self._idle.append(interpreter)
+        return found
 
-    def _open(self) -> None:
+    def _open(self) -> _Interpreter:
+        where = "a LiteRT file" if isinstance(self._source, bytes) else str(self._source)
+        try:
+            if self._content is None:
+                # Kept: a file that is replaced later must not change under a running program.
+                content = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+                if self._sha256 and hashlib.sha256(content).hexdigest() != self._sha256:
+                    raise FakeclfError(
+                        f"{where} has changed since it was saved; fetch the bundle again, or export it again"
+                    )
+                self._content = content
+            return _Interpreter(self._content, self._threads or cores())
+        except (OSError, ValueError, RuntimeError) as error:
+            raise FakeclfError(f"{where} cannot be opened: {_line(error)}; export the model again") from error
+
+
+class _Interpreter:
+    """One instance of a program, with memory of its own; for one thread at a time."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise FakeclfError("this needs LiteRT, which is not installed: pip install ai-edge-litert") from error
-        where = "a LiteRT file" if isinstance(self._source, bytes) else str(self._source)
-        if isinstance(self._source, Path) and self._sha256 and bundle.sha256(self._source) != self._sha256:
-            raise FakeclfError(f"{where} has changed since it was saved; fetch the bundle again, or export it again")
-        try:
-            # From memory: a file that is replaced later must not change under a running program.
-            content = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
-            interpreter = Interpreter(model_content=content, num_threads=self._threads or _cores())
-            (details,) = interpreter.get_input_details()
-            outputs = interpreter.get_signature_runner().get_output_details()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise FakeclfError(f"{where} cannot be opened: {_line(error)}; export the model again") from error
+        self._interpreter = Interpreter(model_content=content, num_threads=threads)
+        (details,) = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_signature_runner().get_output_details()
         self._input = details["index"]
         self._outputs = {name: details["index"] for name, details in outputs.items()}
-        self._interpreter = interpreter
+        self._shape: tuple[int, ...] | None = None
 
-    def _make_room(self, shape: tuple[int, ...]) -> None:
+    def make_room(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:
             return
         self._shape = None
@@ -94,6 +107,14 @@ class Program:
         except (RuntimeError, ValueError) as error:
             raise _failed(shape, error) from error
         self._shape = shape
+
+    def __call__(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        try:
+            self._interpreter.set_tensor(self._input, np.ascontiguousarray(values))
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise _failed(values.shape, error) from error
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
 class Classifier:
@@ -238,14 +259,18 @@ def checked(pixels: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
-    """Sets aside what LiteRT says on stderr, which it does once a process."""
+    """Sets aside what LiteRT says on stderr, which it does once a process; until then one thread at a time."""
     global _started
-    with nullcontext() if _started else stderr_aside():
+    if _started:
         yield
-    _started = True
+        return
+    with _starting:
+        with stderr_aside():
+            yield
+        _started = True
 
 
-_started = False
+_started, _starting = False, threading.Lock()
 
 
 def _failed(shape: tuple[int, ...], error: Exception) -> FakeclfError:
@@ -257,7 +282,8 @@ def _line(error: Exception) -> str:
 
 
 @cache
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     told = os.environ.get("OMP_NUM_THREADS", "")  # Ray, too, says so to its workers by this
     if told.isdecimal() and int(told):
         return int(told)

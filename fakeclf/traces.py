@@ -68,8 +68,10 @@ def _compression(pixels: np.ndarray) -> tuple[int | None, tuple[int, int] | None
         used = counts.sum()
         if not used:
             continue
-        # (60, bins) against (bins, steps): how well each step explains each coefficient's histogram.
-        gain = np.take_along_axis((counts @ _log_ratios()).T, _tables(), axis=0).sum(1) / used
+        # (63, bins) against (bins, steps): how well each step explains each coefficient's histogram.
+        filled = counts.any(0)
+        explained = counts[:, filled] @ _log_ratios()[filled]
+        gain = np.take_along_axis(explained.T, _tables(), axis=0).sum(1) / used
         quality = int(np.argmax(gain))
         if gain[quality] > best[0]:
             best = (float(gain[quality]), quality + 1, grid)
@@ -115,13 +117,10 @@ def _dct_basis() -> np.ndarray:
 
 def _histograms(coefficients: np.ndarray) -> np.ndarray:
     """Of the absolute values of all but the mean, (63, TOP * BINS), without what is close to zero: it fits any step."""
-    counts = np.zeros((63, TOP * BINS))
     size = np.abs(coefficients[:, 1:])
-    for place in range(63):
-        values = size[:, place]
-        values = values[(values >= 1.5) & (values < TOP)]
-        counts[place] = np.bincount((values * BINS).astype(int), minlength=TOP * BINS)
-    return counts
+    counted = (size >= 1.5) & (size < TOP)
+    bins = (size * BINS).astype(int) + TOP * BINS * np.arange(63)
+    return np.bincount(bins[counted], minlength=63 * TOP * BINS).reshape(63, TOP * BINS).astype(float)
 
 
 @cache
@@ -151,15 +150,15 @@ def _bandwidth(pixels: np.ndarray) -> float:
     )
     fade = np.hanning(side + 2)[1:-1]
     fade = np.outer(fade, fade)
-    power = np.zeros((side, side))
-    for top in tops:
-        for left in lefts:
-            window = pixels[top : top + side, left : left + side] @ LUMA
-            power += np.abs(np.fft.fft2((window - window.mean()) * fade)) ** 2
-    power /= len(tops) * len(lefts) * np.sum(fade**2)
+    luma = pixels @ LUMA
+    windows = np.stack([luma[top : top + side, left : left + side] for top in tops for left in lefts])
+    waves = np.fft.rfft2((windows - windows.mean((1, 2), keepdims=True)) * fade)
+    power = (waves.real**2 + waves.imag**2).sum(0) / (len(windows) * np.sum(fade**2))
     half = side // 2
-    near = np.r_[0:3, -2:0]  # the lowest frequencies across
-    profiles = (power[near].mean(0)[1 : half + 1], power[:, near].mean(1)[1 : half + 1])
+    rows, columns = np.arange(1, half + 1), np.r_[0:3, -2:0]  # the lowest five frequencies across
+    # Of real values, the power at (row, -column) is that at (-row, column), which is all that rfft2 leaves out.
+    down = power[rows][:, :3].sum(1) + power[-rows][:, 1:3].sum(1)
+    profiles = (power[columns].mean(0)[1:], down / 5)
     return min(float(np.flatnonzero(np.append(True, profile > FLOOR))[-1] or 1) / half for profile in profiles)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ NAME = "verdicts.jsonl"
 class VerdictLog:
     """``out/verdicts.jsonl``, open for one process alone; a context manager.
 
-    What a killed run left of its last line is cut off. Of several lines on one picture the last one counts.
+    May be asked from several threads. What a killed run left of its last line is cut off. Of several lines on one
+    picture the last one counts.
 
     Args:
         out: the output folder; made if it is not there.
@@ -29,6 +31,7 @@ class VerdictLog:
 
     def __init__(self, out: Path, run: str) -> None:
         self.path, self.run = out / NAME, run
+        self._lock = threading.Lock()
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b")  # noqa: SIM115  (closed by __exit__)
@@ -73,9 +76,10 @@ class VerdictLog:
         """
         line = json.dumps(verdict.to_json() | {"run": self.run}).encode() + b"\n"
         try:
-            place = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
-            self._file.flush()
+            with self._lock:
+                place = self._file.seek(0, os.SEEK_END)
+                self._file.write(line)
+                self._file.flush()
         except OSError as error:
             why = error.strerror or error
             raise FakeclfError(f"cannot write {self.path}: {why}; free some space or choose another folder") from error
@@ -83,8 +87,10 @@ class VerdictLog:
 
     def read(self, place: int) -> Verdict:
         """The verdict that lies at ``place``."""
-        self._file.seek(place)
-        return _verdict(json.loads(self._file.readline()))
+        with self._lock:
+            self._file.seek(place)
+            line = self._file.readline()
+        return _verdict(json.loads(line))
 
     def _read(self) -> None:
         self._file.seek(0)

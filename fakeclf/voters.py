@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -83,17 +84,20 @@ class Voter:
         )
 
 
-def open_voters(names: str | Path | Sequence[str | Path] | None = None) -> list[Voter]:
-    """Models that are ready to be asked, loaded once a process.
+def open_voters(names: str | Path | Sequence[str | Path] | None = None, *, threads: int | None = None) -> list[Voter]:
+    """Models that are ready to be asked, from several threads if need be, loaded once a process.
 
     Args:
         names: names or folders of bundles, one or several (or ``a,b``); default: those of :data:`DEFAULT` that are
             there.
+        threads: how many a LiteRT file may use for a picture; default: as many as this process has cores.
 
     Raises:
         FakeclfError: there is no such bundle, it has no say in a verdict, or none is there at all.
     """
-    return [_open(folder, bundle.sha256(folder / "card.json"), runtime.can_run(folder)) for folder in _folders(names)]
+    found = [(folder, bundle.sha256(folder / "card.json"), runtime.can_run(folder)) for folder in _folders(names)]
+    # Keras takes all cores whatever is asked, and its networks are large: one of each is enough.
+    return [_open(*about, threads if about[2] else None) for about in found]
 
 
 def need_keras(names: str | Path | Sequence[str | Path] | None = None) -> bool:
@@ -118,20 +122,36 @@ def _folders(names: str | Path | Sequence[str | Path] | None) -> list[Path]:
     return list(dict.fromkeys(bundle.find(name).resolve() for name in wanted))
 
 
-def look_classifier(name: str | Path) -> Look:
+def look_classifier(name: str | Path, threads: int | None = None) -> Look:
     """The bundle of a classifier or an ensemble as a function from a picture to its P(FAKE).
 
     Its LiteRT file is taken where it has one, and else Keras.
     """
-    in_litert = runtime.open_classifier(name)
+    in_litert = runtime.open_classifier(name, threads=threads)
     if in_litert is not None:
         return lambda pixels: (1.0 - in_litert(pixels), None)
     in_keras = any_size(bundle.load(name))
-    return lambda pixels: (1.0 - float(in_keras(pixels[np.newaxis].astype(np.float32)).item()), None)
+
+    @one_at_a_time
+    def look(pixels: np.ndarray) -> tuple[float, None]:
+        return 1.0 - float(in_keras(pixels[np.newaxis].astype(np.float32)).item()), None
+
+    return look
+
+
+def one_at_a_time(look: Look) -> Look:
+    """``look`` for several threads: each waits until the others have gone through."""
+    lock = Lock()
+
+    def alone(pixels: np.ndarray) -> tuple[float, np.ndarray | None]:
+        with lock:
+            return look(pixels)
+
+    return alone
 
 
 @lru_cache(maxsize=16)
-def _open(folder: Path, card_sha256: str, in_litert: bool) -> Voter:
+def _open(folder: Path, card_sha256: str, in_litert: bool, threads: int | None) -> Voter:
     card = bundle.read_card(folder)
     kind = registry.kind(card.kind)
     if not kind.look:
@@ -142,5 +162,5 @@ def _open(folder: Path, card_sha256: str, in_litert: bool) -> Voter:
         card,
         Reach.from_json(card.reach, card.input.get("sizes")),
         Calibration.from_json(card.calibration) if card.calibration else None,
-        registry.resolve(kind.look)(folder),
+        registry.resolve(kind.look)(folder, threads),
     )

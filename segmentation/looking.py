@@ -15,6 +15,7 @@ import numpy as np
 from fakeclf import bundle, runtime
 from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
+from fakeclf.voters import Look, one_at_a_time
 from segmentation import metrics, tiling
 
 TILE = 1024
@@ -143,8 +144,12 @@ def sizes_of(card: Card, **asked: int | None) -> dict[str, int]:
     return {key: int(value) for key, value in sizes.items() if value is not None}
 
 
-def in_litert(name: str | Path) -> InPieces | None:
+def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | None:
     """The LiteRT file of a localizer, by name or folder of its bundle; None where it has none: then take Keras.
+
+    Args:
+        name: of the bundle.
+        threads: how many it may use; default: as many as this process has cores.
 
     Raises:
         FakeclfError: there is no such bundle, or it is no localizer.
@@ -155,7 +160,7 @@ def in_litert(name: str | Path) -> InPieces | None:
     if not runtime.can_run(folder):
         return None
     assert card.litert is not None
-    program = runtime.program_of(folder, card)
+    program = runtime.program_of(folder, card, threads)
 
     def run(pixels: np.ndarray) -> dict[str, np.ndarray]:
         return {key: values[0] for key, values in program(pixels[np.newaxis]).items()}
@@ -163,19 +168,20 @@ def in_litert(name: str | Path) -> InPieces | None:
     return InPieces(run, int(card.litert["stride"]), name=card.name, threshold=card.threshold, card=card, **sizes)
 
 
-def look_localizer(name: str | Path) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def look_localizer(name: str | Path, threads: int | None = None) -> Look:
     """A bundle as a function from a picture, uint8 (h, w, 3), to its score and P(inpainted) of each pixel."""
-    localizer = in_litert(name)
+    localizer = in_litert(name, threads=threads)
+    in_keras = localizer is None
     if localizer is None:
         from segmentation.localize import open_localizer
 
         localizer = open_localizer(name)
 
-    def look(pixels: np.ndarray) -> tuple[float, np.ndarray]:
+    def look(pixels: np.ndarray) -> tuple[float, np.ndarray | None]:
         located = localizer(pixels)
         return located.picture_score, located.mask
 
-    return look
+    return one_at_a_time(look) if in_keras else look
 
 
 def _score(found: list[dict[str, np.ndarray]]) -> float | None:

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 @click.option("--quick", is_flag=True, help="Do not try whether the verdict survives saving again and resizing.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="On P(inpainted) of a pixel.  [default: the card's]")
 @click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Pictures at a time.  [default: one a processor]"
+)
+@click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="One picture after the other here, or all over a Ray cluster whose machines see the same folders.",
+    help="On this machine, or all over a Ray cluster whose machines see the same folders.",
 )
 @click.pass_context
 def detect(
@@ -51,6 +54,7 @@ def detect(
     reliability: bool,
     quick: bool,
     threshold: float | None,
+    workers: int | None,
     engine: str,
 ) -> None:
     """Say of pictures whether they are real, and which part of them was repainted.
@@ -74,7 +78,7 @@ def detect(
     settings = Settings(threshold, stability=not quick, reliability=reliability, explain=explain)
     if engine == "ray":
         from fakeclf.ray_detection import ClusterRun as Run
-    with Run(_listed(paths), models=list(models) or None, settings=settings, out=out) as run:
+    with Run(_listed(paths), models=list(models) or None, settings=settings, out=out, workers=workers) as run:
         if not as_json:
             click.echo("  verdict      P(FAKE)  extent  inpainted  stable  seconds  picture")
         # Lines that go to the terminal are progress enough, and a bar would run through them.

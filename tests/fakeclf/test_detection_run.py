@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakeclf import images
+from fakeclf import detection_run, images
 from fakeclf.detection import Settings
 from fakeclf.detection_run import COLUMNS, DetectionRun
 from fakeclf.errors import FakeclfError
@@ -134,6 +136,66 @@ def test_stopped_in_the_middle_whole_lines_stay_and_the_rest_is_done_later() -> 
     assert [Path(line["path"]).name for line in lines()] == ["0.png", "1.png", "2.png"]
     again, found = run("p", voters=[classifier(brightness)])
     assert again.reused == 3 and len(found) == 5 and len(lines()) == 5
+
+
+def test_pictures_go_side_by_side_and_come_in_order() -> None:
+    for number in range(8):
+        put(f"p/{number}.png", 20 * number)
+    both = threading.Barrier(2, timeout=20)
+
+    def together(pixels: np.ndarray) -> float:
+        both.wait()  # breaks unless two are looked at at the same time
+        time.sleep(0.05 * (pixels.mean() < 60))  # the first ones take longer
+        return brightness(pixels)
+
+    _, side_by_side = run("p", voters=[classifier(together)], workers=2)
+    _, one_by_one = run("p", voters=[classifier(brightness)], out="other", workers=1)
+    assert [each.path for each in side_by_side] == [f"p/{number}.png" for number in range(8)]
+    assert [(each.p_fake, each.verdict) for each in side_by_side] == [(e.p_fake, e.verdict) for e in one_by_one]
+    assert [line["path"] for line in lines()] == [each.path for each in side_by_side]
+
+
+def test_large_pictures_go_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        put(f"p/{number}.png", size=(60, 60) if number in (3, 4, 8) else (30, 40))
+    monkeypatch.setattr(detection_run, "LARGE", 2000)
+    now: list[int] = []
+    seen: list[tuple[int, int]] = []
+
+    def counting(pixels: np.ndarray) -> float:
+        now.append(1)
+        time.sleep(0.03)
+        seen.append((len(now), pixels.shape[0]))
+        now.pop()
+        return 0.0
+
+    _, found = run("p", voters=[classifier(counting)], workers=2)
+    assert {at_once for at_once, side in seen if side == 60} == {1} and (2, 30) in seen
+    assert [each.path for each in found] == [f"p/{number}.png" for number in range(9)]
+
+
+def test_a_run_that_is_left_early_leaves_nothing_running() -> None:
+    for number in range(30):
+        put(f"p/{number:02d}.png", 8 * number)
+    before = threading.active_count()
+    with DetectionRun(["p"], models=[classifier(brightness)], settings=QUICK, workers=3) as started:
+        verdicts = iter(started)
+        first = [next(verdicts) for _ in range(4)]
+        verdicts.close()
+        assert threading.active_count() == before
+    assert [line["path"] for line in lines()] == [each.path for each in first]
+    again, found = run("p", voters=[classifier(brightness)], workers=3)
+    assert again.reused == 4 and len(found) == 30 == len(lines())
+
+
+def test_a_defect_in_a_worker_is_not_swallowed() -> None:
+    put("p/a.png"), put("p/b.png")
+
+    def broken(pixels: np.ndarray) -> float:
+        raise AssertionError("a defect of ours")
+
+    with pytest.raises(AssertionError, match="a defect of ours"):
+        run("p", voters=[classifier(broken)], workers=2)
 
 
 def test_a_picture_that_vanishes_while_running_fails_alone() -> None:

@@ -111,6 +111,16 @@ def test_a_saved_model_stands_alone(saved: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(values, float), expected, atol=1e-5)
 
 
+def test_a_saved_model_holds_its_weights_once(tmp_path: Path) -> None:
+    pictures, x = picture_input(16, "resize")
+    x = keras.layers.Dense(4096, activation="relu")(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(pictures, keras.layers.Dense(1, activation="sigmoid")(x), name="wide")
+    made = export.to_saved_model(model, tmp_path / "wide")
+    (values,) = made.path.glob("variables/*.data-*")
+    assert 4 * model.count_params() <= values.stat().st_size < 6 * model.count_params()
+    assert made.size == sum(file.stat().st_size for file in made.path.rglob("*") if file.is_file())
+
+
 @pytest.mark.parametrize("view", ["resize", "crop"])
 def test_onnx_takes_pictures_of_any_size(tmp_path: Path, view: str) -> None:
     pytest.importorskip("tf2onnx")

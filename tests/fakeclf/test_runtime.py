@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ def test_a_classifier_gives_what_keras_gives(home: Path, name: str) -> None:
     batch = np.stack([picture(20, 30, seed=seed) for seed in range(3)])
     assert network(batch).shape == (3,)
     assert network([]).shape == (0,)
+
+
+def test_several_threads_may_ask_at_once(home: Path) -> None:
+    pictures = [picture(20 + 3 * number, 40 - number, seed=number) for number in range(24)]
+    for network in (runtime.open_classifier(home / "both", threads=1), in_litert(home / "where", threads=1)):
+        assert network is not None
+        alone = [network(pixels) for pixels in pictures]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(network, pictures))
+        if isinstance(alone[0], float):
+            assert together == alone
+        else:
+            assert all(np.array_equal(one.mask, other.mask) for one, other in zip(alone, together, strict=True))
 
 
 def test_an_ensemble_is_its_members_and_its_head(home: Path) -> None:
