@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -19,29 +21,41 @@ from tests.fakeclf.voting import calibration
 
 pytestmark = pytest.mark.usefixtures("litert")
 
-# fakeclf detect, then what it took: modules, model calls, and whatever heavy was imported.
+# fakeclf detect, then what it took: modules, model calls, files that were opened, and whatever heavy was imported.
 CODE = """
-import json, sys
+import json, os, sys
+opened = []
+sys.addaudithook(lambda event, about: opened.append(os.path.relpath(os.fsdecode(about[0])))
+    if event == "open" and isinstance(about[0], (str, bytes, os.PathLike)) else None)
 from fakeclf import runtime
 from fakeclf.cli.main import main
 calls, once = [], runtime.Program.__call__
 runtime.Program.__call__ = lambda self, values: (calls.append(1), once(self, values))[1]
 code = main(["detect", *sys.argv[1:], "--json"])
 heavy = {"tensorflow", "keras", "h5py", "scipy", "sklearn", "skimage", "matplotlib", "jinja2", "tensorboard", "torch"}
-print(json.dumps([code, len(calls), len(sys.modules), sorted(heavy & set(sys.modules))]))
+print(json.dumps([code, len(calls), len(sys.modules), sorted(heavy & set(sys.modules)), opened]))
 """
 
 
-def detect(*arguments: str | Path) -> tuple[list[dict[str, object]], int, int, list[str]]:
-    """Verdicts, calls of models, modules and heavy modules of a detection in a process of its own."""
+class Took(NamedTuple):
+    """Of a detection in a process of its own; ``opened``: the files, by path from here, once for each time."""
+
+    lines: list[dict[str, object]]
+    calls: int
+    modules: int
+    heavy: list[str]
+    opened: list[str]
+
+
+def detect(*arguments: str | Path) -> Took:
     root = str(Path(voters.__file__).resolve().parents[1])
     command = [sys.executable, "-c", CODE, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": root}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     *lines, counts = map(json.loads, done.stdout.splitlines())
-    code, calls, modules, heavy = counts
+    code, *took = counts
     assert code == 0
-    return lines, calls, modules, heavy
+    return Took(lines, *took)
 
 
 @pytest.fixture
@@ -67,14 +81,30 @@ def test_a_verdict_imports_nothing_heavy_and_asks_each_model_once_a_look(models:
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
         images.save(tmp_path / "in" / f"{number}.png", pixels)
-    lines, calls, modules, heavy = detect("in", "--models", models, "--quick", "--out", "quick")
-    assert heavy == [] and calls == 2 * len(lines) == 4
-    assert modules < 400
-    lines, calls, _, heavy = detect("in", "--models", models, "--out", "whole")
-    assert heavy == [] and len(lines) == 2
-    assert calls == 2 * (2 + 2 * len(("jpeg:85", "resize:0.75")))  # two models, on the picture and on what it survives
-    lines, calls, _, heavy = detect("in/0.png", "--models", "part", "--quick", "--reliability", "--out", "views")
-    assert heavy == [] and calls == 1 + 8
+    quick = detect("in", "--models", models, "--quick", "--out", "quick")
+    assert quick.heavy == [] and quick.calls == 2 * len(quick.lines) == 4
+    assert quick.modules < 400
+    whole = detect("in", "--models", models, "--out", "whole")
+    assert whole.heavy == [] and len(whole.lines) == 2
+    # Two models, on the picture and on what it survives.
+    assert whole.calls == 2 * (2 + 2 * len(("jpeg:85", "resize:0.75")))
+    views = detect("in/0.png", "--models", "part", "--quick", "--reliability", "--out", "views")
+    assert views.heavy == [] and views.calls == 1 + 8
+
+
+def test_files_are_opened_no_more_often_than_needed(models: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        images.save(tmp_path / "in" / f"{number}.png", pixels)
+    alone = Counter(detect("in/0.png", "--models", models, "--out", "alone").opened)
+    assert alone["in/0.png"] == 1  # for its hash, its pixels and its metadata
+    several = Counter(detect("in", "--models", models, "--out", "several").opened)
+    assert [several[f"in/{number}.png"] for number in range(3)] == [2, 2, 2]  # and once for its size
+    # Networks: once for all cores, once for one core, and for their cards' sums; never once a picture.
+    assert several["saved_models/whole/model.tflite"] <= 2 and several["saved_models/part/model.tflite"] <= 2
+    written = [path for path in several.elements() if path.startswith("several/")]
+    assert len(written) == 3 * 3 + 1  # mask, binary mask and overlay of each, and the log
 
 
 @pytest.mark.parametrize("name", [*voters.DEFAULT, "cifake", "ensemble"])
