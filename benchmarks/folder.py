@@ -11,8 +11,9 @@ every way once, one after the other, each in a process of its own, on an equal s
 - ``detect``: the same, with each verdict tried again on two changed copies: three looks a picture.
 
 Seconds run from the first picture to the last; imports, models and the first five pictures are left out on all sides.
-Printed are medians of the rounds, and the share of the machine's peak that the networks alone reach in them:
-multiply-adds a picture times pictures a second against a large matrix product, taken in the same rounds.
+Printed are medians of the rounds; "of the peak" is a network's multiply-adds a picture times pictures a second, two
+operations each, against a large matrix product in NumPy, taken in the same rounds. The second table says where the time
+of ``detect --quick`` goes: milliseconds a picture of each part, on one core.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("regenerated", "localizer")
 WAYS = ("Keras loop", "PyTorch loop", "detect --quick", "detect")
 WARM_UP = 5
+PRODUCT = 3000  # side of the matrices
 
 
 def make_pictures(folder: Path, count: int, side: int) -> None:
@@ -72,7 +75,9 @@ def loop(name: str, folder: Path, out: Path) -> Iterator[None]:
             with torch.inference_mode():
                 found = model(batch, training=False)
             as_array = keras.ops.convert_to_numpy
-            return {key: as_array(value) for key, value in found.items()} if isinstance(found, dict) else as_array(found)
+            return (
+                {key: as_array(value) for key, value in found.items()} if isinstance(found, dict) else as_array(found)
+            )
     else:
 
         def predict(batch: np.ndarray) -> Any:
@@ -101,6 +106,73 @@ def detection(name: str, folder: Path, out: Path, stability: bool) -> Iterator[N
             if verdict.error or any(vote.raw is None for vote in verdict.votes):
                 raise SystemExit(f"{verdict.path}: {name} did not look at it: {verdict.error or verdict.votes}")
             yield
+
+
+def parts(name: str, folder: Path, out: Path) -> dict[str, float]:
+    """Milliseconds a picture of each part of ``detect --quick``, everything on one core."""
+    from threadpoolctl import threadpool_limits
+
+    from fakeclf import detection, images, provenance, runtime, traces, verdict_log
+    from fakeclf.detection_run import DetectionRun
+    from fakeclf.voters import open_voters
+    from segmentation import overlay
+
+    spent: Counter[str] = Counter()
+    measured = (
+        (detection, "read_file", "reading the file"),
+        (images, "read", "decoding"),
+        (traces, "read", "traces of compression"),
+        (runtime, "fit", "fitting to the network"),
+        (runtime.Program, "__call__", "network"),
+        (overlay, "overlay", "drawing the overlay"),
+        (images, "save", "writing PNG"),
+        (provenance, "read", "metadata"),
+        (verdict_log.VerdictLog, "add", "log"),
+    )
+
+    def timed(where: Any, function: str, label: str) -> None:
+        inner = getattr(where, function)
+
+        def outer(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*arguments, **options)
+            finally:
+                spent[label] += time.perf_counter() - start
+
+        setattr(where, function, outer)
+
+    for about in measured:
+        timed(*about)
+    settings = detection.Settings(stability=False)
+    with (
+        threadpool_limits(1),
+        DetectionRun([folder], models=open_voters(name, threads=1), settings=settings, out=out) as run,
+    ):
+        steps = iter(run)
+        for _ in range(WARM_UP):
+            next(steps)
+        spent.clear()
+        start = time.perf_counter()
+        count = sum(1 for _ in steps)
+        whole = time.perf_counter() - start
+    spent["everything else"] = whole - sum(spent.values())
+    return {label: 1000 * seconds / count for label, seconds in spent.items()}
+
+
+def work_and_peak(name: str, side: int) -> dict[str, float]:
+    """Operations a picture of a network, and operations a second of the machine."""
+    left, right = np.random.default_rng(0).random((2, PRODUCT, PRODUCT), np.float32)
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        left @ right
+        best = max(best, 2 * PRODUCT**3 / (time.perf_counter() - start))
+    from localizers import multiply_adds
+
+    from fakeclf import bundle
+
+    return {"work": 2 * multiply_adds(bundle.load(name), side), "peak": best}
 
 
 def one_way(way: str, name: str, folder: Path, out: Path) -> dict[str, float]:
@@ -136,7 +208,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         way, name, folder, out = options.child
-        print(json.dumps(one_way(way, name, Path(folder), Path(out))))
+        if way == "peak":
+            found = work_and_peak(name, options.side)
+        elif way == "parts":
+            found = parts(name, Path(folder), Path(out))
+        else:
+            found = one_way(way, name, Path(folder), Path(out))
+        print(json.dumps(found))
         return
     models, ways = options.model or list(MODELS), options.way or list(WAYS)
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -145,21 +223,36 @@ def main() -> None:
         make_pictures(folder, max(1, options.pictures // options.rounds) + WARM_UP, options.side)
         for number in range(options.rounds):
             for name in models:
-                for way in ways:
+                for way in [*ways, "peak", "parts"]:
                     backend = "torch" if way == "PyTorch loop" else "tensorflow"
-                    out = Path(home, f"{name}-{WAYS.index(way)}-{number}")
-                    found = apart(way, name, folder, out, backend=backend)
+                    out = Path(home, f"{name}-{way.replace(' ', '')}-{number}")
+                    found = apart(way, name, folder, out, f"--side={options.side}", backend=backend)
                     if found is not None:
                         taken.setdefault((name, way), []).append(found)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{options.pictures} pictures of {options.side} px, {options.rounds} rounds; {_machine()}, load {load}\n")
-    print("| model | way | pictures a second | of the Keras loop | cores busy |")
-    print("| --- | --- | --- | --- | --- |")
-    for (name, way), figures in taken.items():
-        pace = statistics.median(each["pace"] for each in figures)
-        base = statistics.median(each["pace"] for each in taken.get((name, WAYS[0]), figures))
-        busy = statistics.median(each["busy"] for each in figures)
-        print(f"| {name} | {way} | {pace:.1f} | {pace / base:.2f} | {busy:.0%} |")
+    middle = {
+        about: {key: statistics.median(each.get(key, 0.0) for each in figures) for key in figures[0]}
+        for about, figures in taken.items()
+    }
+    print("| model | way | pictures a second | of the Keras loop | cores busy | of the peak |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for (name, way), found in middle.items():
+        if way in WAYS:
+            base, limit = middle.get((name, WAYS[0]), found)["pace"], middle[name, "peak"]
+            looks = found["pace"] * limit["work"] / limit["peak"]
+            share = f"{looks:.0%}" if way != "detect" else ""  # how often it looks again depends on the verdict
+            print(
+                f"| {name} | {way} | {found['pace']:.1f} | {found['pace'] / base:.2f} | {found['busy']:.0%} | {share} |"
+            )
+    for name in models:
+        limit, spent = middle[name, "peak"], middle[name, "parts"]
+        print(
+            f"\n{name}: {limit['work'] / 2e9:.2f} G multiply-adds a picture; peak {limit['peak'] / 1e9:.0f} GFLOP/s\n"
+        )
+        print("| part of `detect --quick`, one core | ms a picture | share |\n| --- | --- | --- |")
+        for label, milliseconds in sorted(spent.items(), key=lambda each: -each[1]):
+            print(f"| {label} | {milliseconds:.2f} | {milliseconds / sum(spent.values()):.1%} |")
 
 
 def _machine() -> str:

@@ -93,10 +93,13 @@ def probes(model: keras.Model) -> list[np.ndarray]:
     sizes = [(side, side), (2 * side + 1, side + 7), (side // 2 + 1, 3 * side // 2), (9, 23), (side + 3, 2 * side)]
     photographs = [data.astronaut(), data.coffee(), data.chelsea()]
     pictures = []
-    for number, (height, width) in enumerate(sizes * 2):
-        # Scaled, then compressed or with some noise, so that networks that look at traces do not say one thing of all.
-        picture = np.asarray(Image.fromarray(photographs[number % 3]).resize((width, height)))
-        quality, noise = (95, 85, 70, 50)[number % 4], random.normal(0, 1 + number, picture.shape)
-        noisy = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
-        pictures.append(images.read(images.encode_jpeg(picture, quality=quality)) if number % 2 else noisy)
+    for number, (height, width) in enumerate(sizes * 3):
+        # Scaled alone, compressed, or with some noise: networks that look at traces say something else of each.
+        picture = np.asarray(Image.fromarray(photographs[number // 3 % 3]).resize((width, height)))
+        if number % 3 == 1:
+            picture = images.read(images.encode_jpeg(picture, quality=(95, 85, 70, 50)[number % 4]))
+        elif number % 3 == 2:
+            noisy = picture + random.normal(0, 1 + number, picture.shape)
+            picture = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        pictures.append(picture)
     return pictures

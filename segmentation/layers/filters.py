@@ -143,6 +143,13 @@ def bayar_constraint(kernel: Any) -> Any:
 
 def pad_symmetric(x: Any, vertical: int, horizontal: int) -> Any:
     """Mirror (batch, h, w, c) over its borders, the edge pixel repeated; sizes may be unknown, not below the pad."""
+    if keras.backend.backend() == "torch":  # where Keras takes "symmetric" for "replicate"
+        for axis, width in ((1, vertical), (2, horizontal)):
+            if width:
+                sides = [slice(None)] * axis
+                near, far = x[(*sides, slice(width))], x[(*sides, slice(-width, None))]
+                x = ops.concatenate([ops.flip(near, axis), x, ops.flip(far, axis)], axis)
+        return x
     return ops.pad(x, ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)), mode="symmetric")
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +144,21 @@ def test_symmetric_padding_is_numpys(height, width, top, left):
     x = picture(2, height, width, 2)
     expected = np.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), "symmetric")
     np.testing.assert_array_equal(pad_symmetric(x, top, left), expected)
+
+
+def test_symmetric_padding_is_numpys_on_pytorch(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    code = """
+import numpy as np
+from segmentation.layers.filters import pad_symmetric
+x = np.random.default_rng(0).random((2, 5, 6, 3), np.float32)
+for down, right in ((2, 3), (0, 2), (1, 0), (0, 0)):
+    wanted = np.pad(x, ((0, 0), (down, down), (right, right), (0, 0)), "symmetric")
+    np.testing.assert_array_equal(np.asarray(pad_symmetric(x, down, right)), wanted)
+"""
+    environment = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", "symmetric"])
