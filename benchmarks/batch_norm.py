@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
+
+from machine import machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -62,10 +63,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, step in steps.items():
             seconds[name].append(step())
-    print(
-        f"DenseNet121 at {arguments.size} px, stem {arguments.stem}, batch {arguments.batch}, "
-        f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"
-    )
+    print(f"DenseNet121 at {arguments.size} px, stem {arguments.stem}, batch {arguments.batch}, {machine()}")
     base = statistics.median(seconds["float32, Keras"])
     for name, values in seconds.items():
         pace = statistics.median(values)

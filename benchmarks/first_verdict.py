@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from machine import machine
 
 ROOT = str(Path(__file__).resolve().parents[1])
 MAIN = [sys.executable, "-m", "fakeclf.cli.main"]
@@ -102,8 +103,7 @@ def main() -> None:
             command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
         )
         parts = json.loads(told.stdout.splitlines()[-1])
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"JPEG of {options.side} x {options.side}, {options.rounds} rounds; {_machine()}, load {load}\n")
+    print(f"JPEG of {options.side} x {options.side}, {options.rounds} rounds; {machine()}\n")
     print("| | seconds | of the import | cpu seconds | of the import |")
     print("| --- | --- | --- | --- | --- |")
     base = _medians(taken[IMPORT])
@@ -118,12 +118,6 @@ def main() -> None:
 
 def _medians(figures: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(clock for clock, _ in figures), statistics.median(cpu for _, cpu in figures)
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{len(models)} x {models[0] if models else platform.processor()}"
 
 
 if __name__ == "__main__":

@@ -21,18 +21,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("regenerated", "localizer")
@@ -117,7 +117,7 @@ def parts(name: str, folder: Path, out: Path) -> dict[str, float]:
     from fakeclf.voters import open_voters
     from segmentation import overlay
 
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
     measured = (
         (detection, "read_file", "reading the file"),
         (images, "read", "decoding"),
@@ -209,12 +209,11 @@ def main() -> None:
     if options.child:
         way, name, folder, out = options.child
         if way == "peak":
-            found = work_and_peak(name, options.side)
+            print(json.dumps(work_and_peak(name, options.side)))
         elif way == "parts":
-            found = parts(name, Path(folder), Path(out))
+            print(json.dumps(parts(name, Path(folder), Path(out))))
         else:
-            found = one_way(way, name, Path(folder), Path(out))
-        print(json.dumps(found))
+            print(json.dumps(one_way(way, name, Path(folder), Path(out))))
         return
     models, ways = options.model or list(MODELS), options.way or list(WAYS)
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -229,8 +228,7 @@ def main() -> None:
                     found = apart(way, name, folder, out, f"--side={options.side}", backend=backend)
                     if found is not None:
                         taken.setdefault((name, way), []).append(found)
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{options.pictures} pictures of {options.side} px, {options.rounds} rounds; {_machine()}, load {load}\n")
+    print(f"{options.pictures} pictures of {options.side} px, {options.rounds} rounds; {machine()}\n")
     middle = {
         about: {key: statistics.median(each.get(key, 0.0) for each in figures) for key in figures[0]}
         for about, figures in taken.items()
@@ -253,12 +251,6 @@ def main() -> None:
         print("| part of `detect --quick`, one core | ms a picture | share |\n| --- | --- | --- |")
         for label, milliseconds in sorted(spent.items(), key=lambda each: -each[1]):
             print(f"| {label} | {milliseconds:.2f} | {milliseconds / sum(spent.values()):.1%} |")
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{len(models)} x {models[0] if models else platform.processor()}"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from typing import Any
+
+from machine import machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -96,7 +97,7 @@ def main() -> None:
         print(json.dumps(measure(*options.one, options.width, options.batch, options.rounds, options.size)))
         return
     print(
-        f"{options.size}x{options.size}, width {options.width}, training batch {options.batch}, float32; {_machine()}\n"
+        f"{options.size}x{options.size}, width {options.width}, training batch {options.batch}, float32; {machine()}\n"
     )
     print("| localizer | parameters | multiply-adds | inference | peak | training step | peak |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -120,12 +121,6 @@ def _alone(name: str, what: str, options: argparse.Namespace) -> Any:
     if done.returncode:
         return "out of memory" if done.returncode < 0 else done.stderr.strip().splitlines()[-1][:80]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{len(models)} x {models[0] if models else platform.processor()}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = 10
@@ -84,7 +84,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as home:
         rows = [large(Path(home), megapixels, options.models) for megapixels in options.megapixels]
-        print(f"{_machine()}\n")
+        print(f"{machine()}\n")
         if rows:
             print("| picture | highest MiB | seconds | verdict |\n| --- | --- | --- | --- |")
             for row in rows:
@@ -123,12 +123,6 @@ def folder_of(home: Path, count: int, models: str | None) -> None:
                 raise SystemExit(verdict.error)
             if number % max(1, count // PARTS) == 0:
                 print(f"| {number} | {resident():,.0f} | {time.perf_counter() - start:.0f} |", flush=True)
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{len(models)} x {models[0] if models else platform.processor()}"
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 BATCH = 32
@@ -101,8 +102,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, stream in running.items():
             warm[name].append(pace(stream, arguments.seconds))
-    machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"
-    print(f"{count:,} pictures at {arguments.size} px, {machine}")
+    print(f"{count:,} pictures at {arguments.size} px, {machine()}")
     print(f"{'':20}{'first epoch':>14}{'later epochs':>14}   pictures a second")
     for name in streams:
         print(f"{name:20}{statistics.median(cold[name]):14,.0f}{statistics.median(warm[name]):14,.0f}")

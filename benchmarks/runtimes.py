@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ if __name__ == "__main__":
 
 import numpy as np
 from localizers import multiply_adds
+from machine import cores, machine
 
 MODELS = ["cifake-robust", "regenerated", "ensemble", "localizer"]  # cifake is the first once more, trained otherwise
 SIDE = 2048  # of the matrices that measure the peak
@@ -299,10 +299,6 @@ def _in_threads(what: str, threads: int) -> str:
     return f"{what}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", metavar="NAME", help=f"default: {', '.join(MODELS)}")
@@ -317,17 +313,10 @@ def main() -> None:
         return
     import keras
 
-    print(f"Pictures of {options.size} x {options.size}, one a call, {options.rounds} rounds; {_machine()}", flush=True)
+    print(f"Pictures of {options.size} x {options.size}, one a call, {options.rounds} rounds; {machine()}", flush=True)
     for name in options.model or MODELS:
         measure(name, options.size, options.rounds, options.seconds)
         keras.backend.clear_session()
-    print(f"\nload {', '.join(f'{value:.1f}' for value in os.getloadavg())}")
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{cores()} x {models[0] if models else platform.processor()}"
 
 
 if __name__ == "__main__":
