@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,13 @@ def pace(stream: Iterator[Any], seconds: float) -> float:
     return pictures / spent
 
 
-def first_epoch(stream: Iterator[Any], count: int) -> float:
-    """Pictures a second over one pass through ``count`` pictures, start-up of the stream left out."""
-    pictures = len(next(stream)[0])
-    started, already = time.perf_counter(), pictures
+def first_epoch(make: Callable[[], Iterator[Any]], count: int) -> float:
+    """Pictures a second from opening the folder to the last of ``count`` pictures."""
+    started, pictures = time.perf_counter(), 0
+    stream = make()
     while pictures < count:
         pictures += len(next(stream)[0])
-    return (pictures - already) / (time.perf_counter() - started)
+    return pictures / (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -96,9 +96,9 @@ def main() -> None:
     running = {name: make(arguments.folder, arguments.size) for name, make in streams.items()}
     for _ in range(3):
         for name, make in streams.items():
-            cold[name].append(first_epoch(make(arguments.folder, arguments.size), min(count, 4000) - BATCH))
+            cold[name].append(first_epoch(lambda make=make: make(arguments.folder, arguments.size), count - BATCH))
     for stream in running.values():
-        first_epoch(stream, count)
+        first_epoch(lambda stream=stream: stream, count)
     for _ in range(arguments.rounds):
         for name, stream in running.items():
             warm[name].append(pace(stream, arguments.seconds))

@@ -53,13 +53,21 @@ class Pictures:
         self._require_readable()
         paths = tf.constant([example.path for example in self.examples])
         labels = tf.constant([example.label for example in self.examples], tf.int32)
-        source = tf.data.Dataset.from_tensor_slices((paths, labels, tf.range(len(self.examples))))
-        source = source.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        source = source.filter(lambda picture, label, index: tf.size(picture) > 0)
-        self.source = source.cache() if cache and self._bytes() < CACHE_BYTES else source
+        self._listed = tf.data.Dataset.from_tensor_slices((paths, labels, tf.range(len(self.examples))))
+        self.cached = cache and self._bytes() < CACHE_BYTES
+        self.source = self._decoded(self._listed).cache() if self.cached else self._decoded(self._listed)
 
     def __len__(self) -> int:
         return len(self.examples) - len(self.unreadable)
+
+    def shuffled(self, seed: int, together: int = 1) -> tf.data.Dataset:
+        """All pictures in an order drawn from ``seed``, cached or not the same; ``together`` neighbours stay so."""
+        # A buffer of decoded pictures that the cache has no room for would have none either, and be slow to fill.
+        source = self.source if self.cached else self._listed
+        source = source.batch(together, drop_remainder=True) if together > 1 else source
+        source = source.shuffle(max(1, len(self.examples) // together), seed=seed, reshuffle_each_iteration=False)
+        source = source.unbatch() if together > 1 else source
+        return source if self.cached else self._decoded(source)
 
     def read(self, path: str) -> NDArray[np.uint8]:
         """The picture, or an empty array where it cannot be read."""
@@ -70,6 +78,10 @@ class Pictures:
                 self.unreadable[path] = str(error)
                 logger.warning("skipped: %s", error)
             return np.zeros((0, 0, 3), np.uint8)
+
+    def _decoded(self, listed: tf.data.Dataset) -> tf.data.Dataset:
+        source = listed.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return source.filter(lambda picture, label, index: tf.size(picture) > 0)
 
     def _decode(self, path: tf.Tensor, label: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         picture = tf.numpy_function(lambda name: self.read(name.decode()), [path], tf.uint8, stateful=False)
@@ -156,10 +168,7 @@ def training_batches(
 
     def shuffled(epoch: int) -> tf.data.Dataset:
         key = seed * 100_003 + epoch
-        together = 2 if pairs else 1
-        source = pictures.source.batch(2, drop_remainder=True) if pairs else pictures.source
-        source = source.shuffle(min(len(pictures), 100_000) // together, seed=key, reshuffle_each_iteration=False)
-        source = source.unbatch() if pairs else source
+        source = pictures.shuffled(key, together=2 if pairs else 1)
         # The number of each picture in the whole training is what its crop and its warp are drawn from.
         numbers = tf.data.Dataset.counter(key << 32)
         return tf.data.Dataset.zip(source, numbers).take(steps * batch_size)

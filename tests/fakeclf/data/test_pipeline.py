@@ -72,6 +72,29 @@ def test_the_stream_depends_on_seed_and_epoch_alone(examples: list[Example]) -> 
     assert not np.array_equal(whole[0], stream(range(1), seed=4)[0])
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_stream_is_the_same_with_and_without_a_cache(examples: list[Example], pairs: bool) -> None:
+    def stream(cache: bool) -> list[np.ndarray]:
+        pictures = Pictures(examples, 24, "resize" if pairs else "crop", cache)
+        assert pictures.cached == cache
+        data, _ = training_batches(
+            pictures, batch_size=4, augmentation=Augmentation(), seed=3, epochs=range(2), pairs=pairs
+        )
+        return [batch.numpy() for batch, _ in data]
+
+    for one, other in zip(stream(True), stream(False), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_a_cache_the_first_batch_waits_for_few_pictures(examples: list[Example]) -> None:
+    pictures = Pictures(examples * 50, 24, "resize", cache=False)
+    decoded, read = [], pictures.read
+    pictures.read = lambda path: (decoded.append(path), read(path))[1]
+    data, _ = training_batches(pictures, batch_size=4, augmentation=None, seed=0, epochs=range(1))
+    next(iter(data))
+    assert 4 <= len(decoded) < 500  # some are drawn ahead, of 1,000
+
+
 def test_degraded_pictures_are_a_share_of_the_stream_and_follow_seed_and_epoch(examples: list[Example]) -> None:
     def stream(degrade: float, epochs: range = range(12)) -> np.ndarray:
         still = Augmentation(rotation=0, shift=0, zoom=0, shear=0, flip=False, degrade=degrade)
