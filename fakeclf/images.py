@@ -48,6 +48,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 """Chroma subsampling of JPEG, in Pillow's order: 0, 1, 2."""
 
+STRIP = 1024  # rows
+
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -91,7 +93,7 @@ def read(source: str | Path | bytes, limit: int = LIMIT) -> np.ndarray:
         picture.load()
         turn = _UPRIGHT.get(orientation(picture))
         rgb = picture if picture.mode == "RGB" and "transparency" not in picture.info else _to_rgb(picture)
-        return np.array(rgb if turn is None else rgb.transpose(turn))
+        return _as_array(rgb if turn is None else rgb.transpose(turn))
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = 95, subsampling: str = "4:2:0") -> bytes:
@@ -266,6 +268,15 @@ def exif(picture: Image.Image) -> Any:
         return picture.getexif()
     except (SyntaxError, ValueError, TypeError, LookupError, OverflowError, OSError, struct.error):
         return {}
+
+
+def _as_array(picture: Image.Image) -> np.ndarray:
+    """Of RGB, in strips: at once, Pillow would hold all pixels a third time."""
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, STRIP):
+        bottom = min(top + STRIP, picture.height)
+        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom))
+    return pixels
 
 
 def _as_picture(pixels: np.ndarray) -> Image.Image:

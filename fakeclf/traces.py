@@ -150,8 +150,7 @@ def _bandwidth(pixels: np.ndarray) -> float:
     )
     fade = np.hanning(side + 2)[1:-1]
     fade = np.outer(fade, fade)
-    luma = pixels @ LUMA
-    windows = np.stack([luma[top : top + side, left : left + side] for top in tops for left in lefts])
+    windows = np.stack([pixels[top : top + side, left : left + side] for top in tops for left in lefts]) @ LUMA
     waves = np.fft.rfft2((windows - windows.mean((1, 2), keepdims=True)) * fade)
     power = (waves.real**2 + waves.imag**2).sum(0) / (len(windows) * np.sum(fade**2))
     half = side // 2
