@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fakeclf import images, provenance, traces
-from fakeclf.data import degrade
+from fakeclf.data import codec, degrade
 from fakeclf.errors import FakeclfError
 from fakeclf.evidence import sentences
 from fakeclf.registry import resolve
@@ -87,7 +87,8 @@ def detect(
         verdict, place = look(picture, voters, settings), Path("picture")
     else:
         content = read_file(picture)
-        verdict, place = look(images.read(content), voters, settings), Path(Path(picture).name)
+        verdict = look(images.read(content), voters, settings, codec.lossy_otherwise(content))
+        place = Path(Path(picture).name)
         describe(verdict, os.fspath(picture), content)
     if out is not None:
         write(verdict, Path(out) / place)
@@ -117,20 +118,21 @@ def describe(verdict: Verdict, path: str, content: bytes) -> None:
     verdict.provenance = provenance.read(content).to_json()
 
 
-def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings) -> Verdict:
-    """What the pixels alone tell; the same for a file, its lossless copy and the array.
+def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy: str = "") -> Verdict:
+    """What the pixels alone tell; the same for a JPEG file, its lossless copy and the array.
 
     Args:
         pixels: uint8 RGB (height, width, 3).
         voters: the models to ask.
         settings: what is asked.
+        lossy: what else than JPEG the file went through: pixels do not tell, and models were not measured on it.
     """
     size = (pixels.shape[1], pixels.shape[0])
     found = traces.read(pixels)
     verdict = Verdict(None, size=size, pixels=pixels, traces=found.to_json())
     shown: Voter | None = None  # whose mask is shown: the first that may vote, else the first
     for voter in voters:
-        why_not = voter.no_vote(size, found)
+        why_not = voter.no_vote(size, found, lossy)
         if why_not and not voter.localizes:
             verdict.votes.append(voter.vote(None, why_not))
             continue

@@ -26,6 +26,7 @@ from typing import Any
 
 from fakeclf import __version__, images, runtime
 from fakeclf.atomic import replace_file
+from fakeclf.data import codec
 from fakeclf.detection import WRITTEN, Settings, describe, look, read_file, write
 from fakeclf.errors import FakeclfError
 from fakeclf.inputs import Input, named
@@ -209,7 +210,7 @@ def judge(
             sha256 = hashlib.sha256(content).hexdigest()
             if is_known(given.path, sha256):
                 return sha256
-            verdict = look(images.read(content), voters, settings)
+            verdict = look(images.read(content), voters, settings, codec.lossy_otherwise(content))
             describe(verdict, given.path, content)
             write(verdict, out / given.place)
         except FakeclfError as error:

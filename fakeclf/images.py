@@ -275,7 +275,7 @@ def _as_array(picture: Image.Image) -> np.ndarray:
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top in range(0, picture.height, STRIP):
         bottom = min(top + STRIP, picture.height)
-        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom))
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
     return pixels
 
 

@@ -34,12 +34,13 @@ class Reach:
     bandwidth: float | None = None
     protocol: tuple[str, ...] = ()
 
-    def why_not(self, size: tuple[int, int], traces: Traces) -> str:
+    def why_not(self, size: tuple[int, int], traces: Traces, lossy: str = "") -> str:
         """Why a picture is out of reach, in words; "" if it is not.
 
         Args:
             size: width and height, pixels.
             traces: of its pixels.
+            lossy: what else than JPEG its file went through, see ``fakeclf.data.codec.lossy_otherwise``.
         """
         width, height = size
         if min(size) < self.smallest or self.largest is not None and max(size) > self.largest:
@@ -47,6 +48,8 @@ class Reach:
                 return f"it judges pictures of {self.smallest} x {self.smallest} pixels alone, not {width} x {height}"
             upper = f"at most {self.largest:,}" if self.largest else "any number of"
             return f"it judges pictures of at least {self.smallest} and {upper} pixels a side, not {width} x {height}"
+        if lossy and self.jpeg_quality is not None:
+            return f"its file went through {lossy}, and what it looks for was measured on JPEG and lossless files alone"
         quality = traces.jpeg_quality
         if self.jpeg_quality is not None and quality is not None and quality < self.jpeg_quality:
             return (

@@ -50,11 +50,11 @@ class Voter:
         """Whether it gives a mask."""
         return self.card.kind == "localizer"
 
-    def no_vote(self, size: tuple[int, int], traces: Traces) -> str:
+    def no_vote(self, size: tuple[int, int], traces: Traces, lossy: str = "") -> str:
         """Why it has no vote on such a picture; "" if it has one."""
         if self.calibration is None and self.localizes:
             return "its picture score is not calibrated (`fakeclf models calibrate`)"
-        return self.reach.why_not(size, traces)
+        return self.reach.why_not(size, traces, lossy)
 
     def vote(self, raw: float | None, no_vote: str = "") -> Vote:
         """What it says of a picture.

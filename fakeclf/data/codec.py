@@ -92,6 +92,31 @@ def header(source: str | Path | bytes) -> Header:
         )
 
 
+def lossy_otherwise(content: bytes) -> str:
+    """What besides JPEG has changed the pixels of a picture file, in words; "" if nothing has.
+
+    JPEG is told from the pixels themselves, by ``fakeclf.traces``.
+
+    Raises:
+        images.UnreadablePicture: not a picture, or a damaged header.
+    """
+    with images.opened(content) as picture:
+        if picture.mode == "P":
+            return "a palette of at most 256 colours"
+        return "WebP's lossy compression" if picture.format == "WEBP" and _holds_vp8(content) else ""
+
+
+def _holds_vp8(content: bytes) -> bool:
+    """Whether the first picture of a WebP file is VP8, not VP8L, which is lossless (RFC 9649)."""
+    place = 12
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        place += 24 if name == b"ANMF" else 8 + size + size % 2  # a frame of an animation holds chunks of its own
+    return False
+
+
 @lru_cache(maxsize=4096)
 def jpeg_quality(luminance: tuple[int, ...]) -> tuple[int, bool]:
     """The libjpeg quality, 1 to 100, whose luminance table is nearest, and whether it is that very table.

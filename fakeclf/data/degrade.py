@@ -268,7 +268,7 @@ def _resampled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     resized = np.empty((*size, picture.shape[2]), np.uint8)
     for colour in range(picture.shape[2]):  # Pillow takes four bytes a pixel for all colours together, and one for each
         plane = Image.fromarray(np.ascontiguousarray(picture[..., colour]))
-        resized[..., colour] = plane.resize(size[::-1], Image.Resampling.BICUBIC)
+        resized[..., colour] = np.asarray(plane.resize(size[::-1], Image.Resampling.BICUBIC))
     return resized
 
 

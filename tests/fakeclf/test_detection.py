@@ -49,6 +49,20 @@ def test_calibration_is_applied_and_what_it_was_is_kept() -> None:
     assert found.p_fake == pytest.approx(raw**2 / (raw**2 + (1 - raw) ** 2)) and found.verdict == "real"
 
 
+def test_a_model_measured_on_jpeg_has_no_vote_on_other_losses(tmp_path: Path) -> None:
+    measured, any_codec = localizer(bright, reach=Reach(jpeg_quality=90)), localizer(bright, "other")
+    for name, options in (("lossy", {"quality": 90}), ("lossless", {"lossless": True})):
+        images.save(tmp_path / f"{name}.webp", picture(), **options)
+    Image.fromarray(picture()).quantize(256).save(tmp_path / "moving.gif")
+    for name, why in (("lossy.webp", "WebP's lossy compression"), ("moving.gif", "a palette of at most 256 colours")):
+        found = detect(tmp_path / name, models=[measured])
+        assert found.verdict == "cannot tell" and found.mask is not None
+        assert found.votes[0].no_vote.startswith(f"its file went through {why}, and what it looks for was measured on")
+        assert detect(tmp_path / name, models=[any_codec]).verdict == "fake"
+    assert detect(tmp_path / "lossless.webp", models=[measured]).verdict == "fake"
+    assert detect(picture(), models=[measured]).verdict == "fake"
+
+
 def test_out_of_reach_is_cannot_tell_and_not_real() -> None:
     asked = []
 

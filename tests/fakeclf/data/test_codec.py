@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fakeclf import images
-from fakeclf.data.codec import header, jpeg_quality
+from fakeclf.data.codec import header, jpeg_quality, lossy_otherwise
 
 
 def picture() -> Image.Image:
@@ -57,6 +57,28 @@ def test_png_text():
     found = header(encoded("PNG", pnginfo=text))
     assert found.metadata == ("text:Software", "text:parameters")
     assert (found.software, found.tables, found.subsampling) == ("Maker", (), "")
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_other_losses_than_jpegs_are_named():
+    random = np.random.default_rng(0)
+    colour = Image.fromarray(random.integers(0, 256, (20, 31, 3), np.uint8))
+    clear = Image.fromarray(random.integers(0, 256, (20, 31, 4), np.uint8))
+    frames = {"save_all": True, "append_images": [colour.rotate(90)]}
+    for picture in (colour, clear):  # transparency and metadata make a file of several chunks
+        for options in ({}, {"exif": Image.Exif().tobytes() + b"\0", "icc_profile": b"abc"}):
+            assert lossy_otherwise(saved(picture, "WEBP", quality=90, **options)) == "WebP's lossy compression"
+            assert lossy_otherwise(saved(picture, "WEBP", lossless=True, **options)) == ""
+    assert lossy_otherwise(saved(colour, "WEBP", quality=80, **frames)) == "WebP's lossy compression"
+    assert lossy_otherwise(saved(colour, "WEBP", lossless=True, **frames)) == ""
+    for kind in ("GIF", "PNG"):
+        assert "palette" in lossy_otherwise(saved(colour.quantize(256), kind))
+    assert [lossy_otherwise(saved(colour, kind)) for kind in ("PNG", "JPEG", "TIFF", "BMP")] == [""] * 4
 
 
 def test_no_pixel_is_needed():
