@@ -64,7 +64,7 @@ def pictures(source: Path, place: Place) -> Iterator[tuple[str, bytes]]:
         lzma.LZMAError,
         OSError,
         ValueError,
-        NotImplementedError,
+        NotImplementedError,  # zipfile's, of a compression method that it does not know
     ) as error:
         raise BadArchive(f"{source} is cut short or damaged ({error}); get it again") from error
 
