@@ -12,7 +12,6 @@ import pytest
 
 from fakeclf import bundle
 
-NAMES = sorted(path.parent.name for path in bundle.SHIPPED.glob("[!.]*/card.json"))
 MEGABYTE = 1_000_000
 SHIPPED = {
     "cifake": 8.0,
@@ -25,11 +24,12 @@ SHIPPED = {
     "small-autoencoder": 1.0,
 }
 """Megabytes that each bundle may have, all files together: what everybody who clones waits for."""
+NAMES = sorted(SHIPPED)  # what was trained in a checkout since, as the README says, lies beside them
 
 
 def test_there_are_some_and_all_are_pinned() -> None:
     pins = json.loads((resources.files("fakeclf") / "shipped.json").read_text(encoding="utf-8"))
-    assert sorted(pins) == NAMES == sorted(SHIPPED)
+    assert sorted(pins) == NAMES
 
 
 def test_they_are_small_enough_to_clone() -> None:
