@@ -105,10 +105,18 @@ class MaskEvaluation:
             some = self.samples[start : start + A_SHEET]
             sheets.sheet(some, folder / f"sheet-{number}.png", [f"{self.model} on {self.data}", *self.protocol])
 
-    def _csv_rows(self) -> Iterable[dict[str, Any]]:
+    def by_picture(self) -> list[dict[str, Any]]:
+        """``image`` and ``FIGURES`` of every forged picture; None where a figure is undefined."""
+        rows = []
         for one in self.forged:
             figures = {**one.counts.figures(), **{name: getattr(one, name) for name in (*metrics.RANKED, CONTROL)}}
-            known = {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in figures.items()}
+            known = {name: None if math.isnan(value) else float(value) for name, value in figures.items()}
+            rows.append({"image": one.image, **known})
+        return rows
+
+    def _csv_rows(self) -> Iterable[dict[str, Any]]:
+        for one, figures in zip(self.forged, self.by_picture(), strict=True):
+            known = {name: "" if figures[name] is None else f"{figures[name]:.6g}" for name in FIGURES}
             yield {"kind": "forged", "generator": one.generator, **known, **_of_both(one)}
         for pristine in self.pristines:
             yield {"kind": "pristine", "area": f"{pristine.area:.6g}", **_of_both(pristine)}

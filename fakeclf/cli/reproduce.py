@@ -34,6 +34,7 @@ def _named(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...
 @click.command()
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="Name the experiments, and what each needs.")
+@click.option("--claims", is_flag=True, help="Hold what the reports conclude against the cells that are done.")
 @click.option(
     "--scale",
     type=click.Choice(["smoke", "small", "full"]),
@@ -51,6 +52,7 @@ def _named(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...
 def reproduce(
     name: str | None,
     listed: bool,
+    claims: bool,
     scale: str,
     only: str | None,
     photos: Path | None,
@@ -68,6 +70,8 @@ def reproduce(
 
     if listed:
         return _list(scale)
+    if claims:
+        return _claims(scale, seeds, out)
     if name is None:
         raise click.UsageError("name an experiment; `fakeclf reproduce --list` shows which there are")
     experiments.read(name)
@@ -85,6 +89,20 @@ def reproduce(
     failed = sum(number for state, number in made.counts.items() if state in ("failed", "part"))
     if failed:
         raise FakeclfError(f"{failed} rows lack a cell that failed; the table says why; the same command tries again")
+
+
+def _claims(scale: str, seeds: tuple[int, ...], out: Path) -> None:
+    from fakeclf.reproduce import claims, experiments
+    from fakeclf.reproduce.runner import Store
+
+    size, read = experiments.read_scale(scale), claims.read_claims()
+    found = claims.measure(read, size, seeds, Store(out / size.name / "cells"))
+    text = claims.to_markdown(read, found, size, seeds)
+    claims.save(out / size.name / "claims", text, claims.to_json(read, found))
+    click.echo(text)
+    missing = {one.tables for findings in found for one in findings if one.verdict == "not run"}
+    if missing:
+        click.echo(f"not run yet, at least in part: {', '.join(sorted(missing))}", err=True)
 
 
 def _list(scale: str) -> None:

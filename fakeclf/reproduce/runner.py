@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHOWN = 2
 """Pictures of each test set that go onto the sheet."""
+EACH = ("iou", "auc", "hole", "control_auc")
+"""Figures of masks that are kept picture by picture, so that two cells can be compared on the same ones."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Work:
         model = self.trained(cell.training)
         card = bundle.read_card(model)
         seconds = 0 if cell.training.bundle else card.trained_on.get("seconds", 0)
-        about = {"model": card.model, "parameters": card.parameters, "train_seconds": seconds}
+        about: dict[str, Any] = {"model": card.model, "parameters": card.parameters, "train_seconds": seconds}
         if cell.measure == "history":
             return {**about, "history": card.trained_on["history"], "pictures": card.trained_on.get("pictures")}
         options: dict[str, Any] = {}
@@ -183,10 +185,12 @@ class Work:
             data_dir=self.data_dir,
             **options,
         )
+        about["evaluation"] = found.to_json()
         if card.kind == "localizer":
             forged = [sample for sample in found.samples if sample.truth.any()]
             self.store.keep_samples(cell, forged[:SHOWN])
-        return {**about, "evaluation": found.to_json()}
+            about["each"] = _each(found.by_picture())
+        return about
 
     def trained(self, training: Training) -> Path:
         """The bundle of a training, trained if need be; a training that failed is not tried twice in one run."""
@@ -262,6 +266,12 @@ def _name(option: str) -> str:
 
 def _brought(text: str, given: Mapping[str, str]) -> str:
     return given[text.removeprefix(BROUGHT)] if text.startswith(BROUGHT) else text
+
+
+def _each(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Columns of EACH; pictures by a name that forgeries of one photograph share."""
+    columns = {name: [row[name] if row[name] is None else round(row[name], 6) for row in rows] for name in EACH}
+    return {"photo": [Path(row["image"]).name.partition(".")[0] for row in rows], **columns}
 
 
 def _reason(error: Exception) -> str:

@@ -171,7 +171,7 @@ def test_the_full_scale_is_the_reports_own() -> None:
 
 def test_the_card_gives_the_threshold_below_full() -> None:
     assert {cell.threshold for cell in cells("nix_table1")} == {None}
-    assert {cell.limit for cell in cells("nix_table1")} == {200}
+    assert {cell.limit for cell in cells("nix_table1")} == {120}
 
 
 @pytest.mark.parametrize(
