@@ -66,8 +66,8 @@ def search(
     A supernet, which holds every operation in every place, is trained along random paths; then genotypes are ranked by
     their validation AUC with its weights. At full size that takes a GPU; on a processor, for example:
 
-    fakeclf search --dataset forged --width 0.125 --set input_size=96 --set batch_size=8 --set
-    optimizer.learning_rate=0.001
+    fakeclf search --dataset forged --width 0.25 --steps 3000 --set input_size=64 --set batch_size=8 --set
+    optimizer.learning_rate=0.002
     """
     own = [f"model_args.width={width}"] if width is not None else []
     own += [f"seed={seed}"] if seed is not None else []

@@ -65,7 +65,7 @@ class Finding:
         figure: ``iou`` or ``auc``, both of the pixels of each picture, then mean.
         printed: what the report has for both, as a fraction; None where it has none.
         ours: the same of ours, over cells and seeds; None where cells are missing.
-        by_seed: differences.
+        by_seed: differences, of the seeds that all of its cells were run with.
         interval: of the difference, 95 %, over photographs.
         pictures: photographs behind it.
     """
@@ -140,7 +140,7 @@ def to_markdown(claims: Sequence[Claim], found: Sequence[Sequence[Finding]], sca
                 if one.interval is None
                 else f"{_mean(one):+.3f} ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})",
                 " ".join(f"{value:+.3f}" for value in one.by_seed.values()) or "-",
-                one.verdict,
+                one.verdict + (f", seed {', '.join(map(str, one.by_seed))} alone" if _short(one, seeds) else ""),
             ]
             for one in findings
         ]
@@ -269,7 +269,9 @@ def finding(
         for seed, firsts, seconds in zip(seeds, *values, strict=True)
         for first, second in zip(firsts, seconds, strict=True)
     ]
-    if any(first is None or second is None for _, first, second in pairs):
+    lacking = {seed for seed, *sides in pairs if None in sides}
+    pairs = [pair for pair in pairs if pair[0] not in lacking]
+    if not pairs:
         return empty
     # Photographs that every cell has a value of, so that all means are over the same ones.
     photos = sorted(set.intersection(*(set(first) & set(second) for _, first, second in pairs)))
@@ -283,7 +285,7 @@ def finding(
     return replace(
         empty,
         ours=(float(table[:, 0].mean()), float(table[:, 1].mean())),
-        by_seed={seed: float(differences[of_seed == seed].mean()) for seed in seeds},
+        by_seed={seed: float(differences[of_seed == seed].mean()) for seed in dict.fromkeys(of_seed.tolist())},
         interval=(low, high),
         pictures=len(photos),
     )
@@ -302,6 +304,10 @@ def _words(cells: Sequence[Cell]) -> str:
 
     trained = "" if joined("train") == "-" else f" on {joined('train')}"
     return f"{joined('model')}{trained}, tested on {joined('test')}"
+
+
+def _short(found: Finding, seeds: Sequence[int]) -> bool:
+    return 0 < len(found.by_seed) < len(seeds)
 
 
 def _mean(found: Finding) -> float:

@@ -81,7 +81,10 @@ def test_seeds_must_point_the_same_way(tmp_path: Path) -> None:
     assert both.by_seed == pytest.approx({0: 0.4, 1: -0.01}) and both.interval == pytest.approx((0.195, 0.195))
     assert both.verdict == "undecided" and one(store, CROSS, (0,))["iou"].verdict == "agrees"
     assert one(store, CROSS, (1,))["iou"].verdict == "disagrees"
-    assert one(store, CROSS, (0, 2))["iou"].verdict == "not run"
+    alone = one(store, CROSS, (0, 2))["iou"]  # of seed 2 there is nothing
+    assert alone.by_seed == pytest.approx({0: 0.4}) and one(store, CROSS, (2,))["iou"].verdict == "not run"
+    text = claims.to_markdown([Claim("?", "?", (CROSS,))], [[alone]], read_scale("small"), (0, 2))
+    assert "| agrees, seed 0 alone |" in text
 
 
 def test_a_side_left_out_is_what_can_be_had_without_finding_anything(tmp_path: Path) -> None:
