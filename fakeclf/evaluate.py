@@ -136,12 +136,9 @@ def evaluate_model(
     Raises:
         FakeclfError: if no picture of a class can be read, or the network gives no probabilities.
     """
-    parts = data.split("+")
-    of = [_part(example, parts) for example in examples]
     lines = [*protocol.about_data(data), *notes]
     every = len(examples)
-    chosen = _evenly(examples, of, limit)
-    examples, of = [examples[place] for place in chosen], [of[place] for place in chosen]
+    examples, of = thinned(examples, data, limit)
     if len(examples) < every:
         lines.append(f"{len(examples):,} of {every:,} pictures, evenly spaced over each class of each data set")
     headers = protocol.read_headers(examples, of)
@@ -243,14 +240,20 @@ def split_of_training(card: Card) -> dict[str, Any]:
     return {name: known[name] for name in ("seed", "validation") if name in known}
 
 
-def _part(example: Example, names: Sequence[str]) -> str:
-    """The data set an example of "a+b" comes from; its sources begin with that name."""
-    return next((name for name in names if example.source.startswith(f"{name}/")), "+".join(names))
+def thinned(examples: Sequence[Example], data: str, limit: int | None) -> tuple[list[Example], list[str]]:
+    """At most about ``limit`` examples, evenly spaced over each class of each data set.
 
+    Args:
+        data: the name they were loaded by; the sources of the examples begin with its parts, as in "a+b".
+        limit: None takes all.
 
-def _evenly(examples: Sequence[Example], of: Sequence[str], limit: int | None) -> list[int]:
+    Returns:
+        The examples in their order, and the data set that each comes from.
+    """
+    parts = data.split("+")
+    of = [next((name for name in parts if example.source.startswith(f"{name}/")), data) for example in examples]
     if limit is None or limit >= len(examples):
-        return list(range(len(examples)))
+        return list(examples), of
     groups: dict[tuple[str, int], list[int]] = {}
     for place, (example, part) in enumerate(zip(examples, of, strict=True)):
         groups.setdefault((part, example.label), []).append(place)
@@ -258,4 +261,4 @@ def _evenly(examples: Sequence[Example], of: Sequence[str], limit: int | None) -
     for group in groups.values():
         number = max(1, round(limit * len(group) / len(examples)))
         chosen += [group[place] for place in protocol.spaced(len(group), number)]
-    return sorted(chosen)
+    return [examples[place] for place in sorted(chosen)], [of[place] for place in sorted(chosen)]

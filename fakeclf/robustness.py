@@ -21,7 +21,7 @@ from fakeclf import metrics, protocol
 from fakeclf.atomic import replace_file
 from fakeclf.data import degrade
 from fakeclf.degraded import predict_degraded
-from fakeclf.evaluate import _evenly, _part, chosen
+from fakeclf.evaluate import chosen, thinned
 from fakeclf.scores import RESAMPLES, evaluate_scores
 
 if TYPE_CHECKING:
@@ -268,10 +268,7 @@ def robustness_model(
     """
     start = time.perf_counter()
     steps = [degrade.parse(text) for text in degradations]
-    parts = data.split("+")
-    of = [_part(example, parts) for example in examples]
-    chosen = _evenly(examples, of, limit)
-    some, of = [examples[place] for place in chosen], [of[place] for place in chosen]
+    some, of = thinned(examples, data, limit)
     places, p_real, unreadable, problems = predict_degraded(network, some, steps, batch_size, seed)
     truth = np.array([some[place].label for place in places])
     shown, name = shown or data, name or network.name
