@@ -203,8 +203,9 @@ class Work:
             try:
                 self._train(training, folder)
             except Exception as error:
-                self.broken[training.id] = error
-                raise
+                if not (folder / "card.json").is_file():  # else another command has trained it meanwhile
+                    self.broken[training.id] = error
+                    raise
         return folder
 
     def _train(self, training: Training, folder: Path) -> None:

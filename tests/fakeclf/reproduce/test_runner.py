@@ -126,6 +126,19 @@ def test_a_training_that_fails_is_tried_once_for_all_its_cells(
     assert {store.read(cell)["reason"] for cell in cells} == {"the training diverged"}
 
 
+def test_what_another_command_trained_meanwhile_is_taken(
+    cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(self: Work, training: object, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "card.json").write_text("{}")
+        raise FakeclfError(f"{folder} exists already")
+
+    monkeypatch.setattr(Work, "_train", train)
+    work = Work(tmp_path, read_scale("small"), Asked(out=tmp_path), Store(tmp_path / "cells"), print)
+    assert work.trained(cells[0].training) == tmp_path / "models" / f"fcn-resnet50-{cells[0].training.id}"
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "message"),
     [
