@@ -71,6 +71,8 @@ def reproduce(
     if listed:
         return _list(scale)
     if claims:
+        if name is not None:
+            raise click.UsageError(f"--claims goes over all tables; leave {name} out")
         return _claims(scale, seeds, out)
     if name is None:
         raise click.UsageError("name an experiment; `fakeclf reproduce --list` shows which there are")
@@ -95,6 +97,8 @@ def _claims(scale: str, seeds: tuple[int, ...], out: Path) -> None:
     from fakeclf.reproduce import claims, experiments
     from fakeclf.reproduce.runner import Store
 
+    if not (out / scale / "cells").is_dir():
+        raise FakeclfError(f"{out} holds no cells of scale {scale}; run tables with `fakeclf reproduce NAME` first")
     size, read = experiments.read_scale(scale), claims.read_claims()
     found = claims.measure(read, size, seeds, Store(out / size.name / "cells"))
     text = claims.to_markdown(read, found, size, seeds)
