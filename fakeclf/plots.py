@@ -274,6 +274,27 @@ def beside_printed(
     _write(figure, path)
 
 
+def by_number(across: str, panels: Mapping[str, Sequence[tuple[int, Sequence[float]]]], path: str | Path) -> None:
+    """A panel a figure: its values at each number as dots, their mean as a line.
+
+    Args:
+        across: what is counted.
+        panels: by figure, numbers with the values that were measured there.
+        path: the PNG to write.
+    """
+    figure = _figure(0.6 + 2.6 * len(panels), 3.2)
+    for place, (name, values) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for number, some in values:
+            axes.plot([number] * len(some), some, "o", color=GREY, markersize=4)
+        means = [sum(some) / len(some) for _, some in values]
+        axes.plot([number for number, _ in values], means, "o-", color=BLUE, linewidth=2, markersize=6)
+        axes.set_xticks([number for number, _ in values])
+        axes.set_ylim(0, 1)
+        _tidy(axes, across, "", name)
+    _write(figure, path)
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

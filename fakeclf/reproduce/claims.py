@@ -1,4 +1,4 @@
-"""What the reports conclude from their tables, held against our cells; ``claims.yaml`` lists it.
+"""What reports conclude from their tables, and what we expect of ours, against our cells; ``claims.yaml`` lists it.
 
 A comparison takes two sets of cells on the same photographs. Its difference is the mean over photographs of the mean
 over cells and seeds; the interval is a bootstrap over photographs, which does not know how much another training would
@@ -186,7 +186,7 @@ class _Cells:
     def __init__(self, experiment: Experiment, scale: Scale, seeds: Sequence[int], store: Store) -> None:
         self.experiment, self.store, self.seeds = experiment, store, seeds
         self.cells = grid.expand(experiment, scale, seeds)
-        about = printed_tables()[experiment.printed]
+        about = printed_tables().get(experiment.printed, {})
         self.printed = Printed(experiment, about)
         self.factor = 0.01 if about.get("unit") == "percent" else 1.0
 
@@ -239,9 +239,10 @@ def _compared(comparison: Comparison, known: Mapping[str, _Cells]) -> Iterator[F
     ]
     if not all(chosen):
         return
-    if len(chosen[0]) != len(chosen[1]):
+    most = max(map(len, chosen))
+    if any(len(cells) not in (1, most) for cells in chosen):
         counts = " and ".join(f"{len(cells)}" for cells in chosen)
-        raise FakeclfError(f"claims.yaml: {comparison} compares {counts} cells; name as many on both sides")
+        raise FakeclfError(f"claims.yaml: {comparison} compares {counts} cells; name as many on both sides, or one")
     named = ", ".join(dict.fromkeys(side["table"] for side in sides))
     for figure, without in FIGURES.items():
         columns = [without if alone else figure for alone in baseline]
@@ -254,7 +255,7 @@ def _compared(comparison: Comparison, known: Mapping[str, _Cells]) -> Iterator[F
         )
         seeds = homes[0].seeds
         values = [
-            [[home.values(home.of_seed(cell, seed), column) for cell in cells] for seed in seeds]
+            [[home.values(home.of_seed(cell, seed), column) for cell in cells] * (most // len(cells)) for seed in seeds]
             for home, cells, column in zip(homes, chosen, columns, strict=True)
         ]
         yield finding(Finding(named, more, than, figure, printed), seeds, values)

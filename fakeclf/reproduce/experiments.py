@@ -1,4 +1,4 @@
-"""Published experiments as data: which model, trained on which mixture, is tested on what, and what the report printed.
+"""Experiments as data: which model, trained on which mixture, is tested on what, and what a report printed.
 
 ``experiments/NAME.yaml`` is the grid of one table, in the report's own names; ``sources.yaml`` says what pictures those
 names stand for at each scale, ``scales.yaml`` how large everything is there; ``grid.expand`` puts the three together.
@@ -33,6 +33,8 @@ class Model:
     model: str
     recipe: str = ""
     set: dict[str, Any] = field(default_factory=dict)
+    keep: dict[str, Any] = field(default_factory=dict)
+    """The same, against the scale's settings too."""
     members: tuple[str, ...] = ()
     """Of an ensemble: models of the same experiment; each is trained on its part of the mixture, in this order."""
 
@@ -51,7 +53,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table of a report, as its YAML file has it."""
+    """One table of a report, or of our own, as its YAML file has it."""
 
     report: str
     title: str
@@ -59,14 +61,16 @@ class Experiment:
     grids: tuple[Grid, ...]
     metrics: dict[str, str]
     """Column of the table -> where it stands in an evaluation, as ``pooled.f1``."""
-    printed: str
-    """The printed figures' key in ``published.json``."""
+    printed: str = ""
+    """The printed figures' key in ``published.json``; "" = an experiment of this project's own."""
     columns: dict[str, str] = field(default_factory=dict)
     """Column of the printed table -> axis, where it is not named like one."""
     threshold: float = 0.5
     """The report's; ``scales.yaml`` may ask for the one of each model's card instead."""
     measure: Literal["test", "history"] = "test"
     """``history``: what the training itself recorded, epoch by epoch."""
+    curve: bool = False
+    """Whether scores are also averaged by the number of sources that a training learnt from."""
     at: dict[str, Any] = field(default_factory=dict)
     """Scale -> axis -> the values that are run there; the others are left open."""
     notes: tuple[str, ...] = ()

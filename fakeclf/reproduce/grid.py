@@ -192,7 +192,8 @@ def _training(experiment: Experiment, label: str, scale: Scale, mixture: Sequenc
     if not wanted.members:
         recipe = replace(recipe, model=registry.model(name).name)
     varied = {"localizing.variant": mixture[0].variant} if mixture and kind == "localizer" else {}
-    changes = {**varied, **({} if special.model else wanted.set), **settings[0].set, **special.set, "seed": seed}
+    own = {} if special.model else wanted.set
+    changes = {**varied, **own, **settings[0].set, **special.set, **wanted.keep, "seed": seed}
     recipe = config.with_settings(recipe, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
     members = tuple(
         _training(experiment, member, scale, [source], seed)

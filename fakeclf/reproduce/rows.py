@@ -66,7 +66,8 @@ class Printed:
     def __init__(self, experiment: Experiment, about: Mapping[str, Any]) -> None:
         of_column = experiment.columns
         self.figures: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
-        for values in about["rows"]:
+        self.axes: list[str] = []
+        for values in about.get("rows", ()):
             row: dict[str, Any] = (
                 values if isinstance(values, dict) else dict(zip(about["columns"], values, strict=True))
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakeclf.atomic import replace_file
-from fakeclf.reproduce import grid
+from fakeclf.reproduce import curve, grid
 from fakeclf.reproduce.experiments import AXES, Experiment, Scale, printed_tables
 from fakeclf.reproduce.grid import Cell
 from fakeclf.reproduce.rows import BASELINES, NO_PERCENT, Figure, Printed, Row, rows_of
@@ -37,6 +38,11 @@ class Table:
         states = [row.state for row in self.rows]
         return {state: states.count(state) for state in dict.fromkeys(states)}
 
+    @property
+    def points(self) -> list[curve.Point]:
+        """Of an experiment that asks for a curve."""
+        return curve.points(self.rows, self.experiment.metrics) if self.experiment.curve else []
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         return {
@@ -50,6 +56,7 @@ class Table:
             "printed_source": self.source,
             "printed_protocol": self.printed_protocol,
             "rows": [_row_json(row) for row in self.rows],
+            "curve": [dataclasses.asdict(point) for point in self.points],
             "protocol": self.protocol,
         }
 
@@ -64,7 +71,7 @@ class Table:
         header = [{"train": "trained on", "test": "tested on"}.get(axis, axis) for axis in axes]
         for name in columns:
             header += [name, f"{name}, printed"] if name in beside else [name]
-        header += ["pictures", "training, s", "a picture, s", "printed row"]
+        header += ["pictures", "training, s", "a picture, s", *(["printed row"] if self.experiment.printed else [])]
         body = []
         for row in shown:
             cells = [row.own[axis] for axis in axes]
@@ -74,7 +81,8 @@ class Table:
                 if name in beside:
                     cells.append(self._text(name, figure.printed))
             counted = "-" if row.pictures is None else f"{row.pictures:,}"
-            cells += [counted, _seconds(row.train_seconds, 0), _seconds(row.seconds_a_picture, 3), _label(row.labels)]
+            cells += [counted, _seconds(row.train_seconds, 0), _seconds(row.seconds_a_picture, 3)]
+            cells += [_label(row.labels)] if self.experiment.printed else []
             body.append(cells)
         open_rows = self.counts.get("left open", 0)
         blocks = [
@@ -82,20 +90,27 @@ class Table:
             f"{self.experiment.report}; scale **{self.scale.name}**",
             _markdown(header, body),
         ]
-        if open_rows:
+        if self.points:
+            blocks += [
+                "On test sets that were not learnt from: means over them, lowest and highest test set",
+                _markdown(*curve.text(self.points, self.experiment.metrics)),
+            ]
+        if open_rows and self.experiment.printed:
             blocks.append(f"{open_rows} printed rows are left open at this scale; table.csv has their figures.")
         failed = [f"- {_label(row.labels)}: {row.reason}" for row in self.rows if row.reason]
         if failed:
             blocks.append("\n".join(["Failed:", "", *failed]))
         lines = [f"- {line}" for line in (*self.scale.about, *self.experiment.notes)]
-        blocks.append("\n".join(["What to know:", "", *lines, f"- printed: {self.source}. {self.printed_protocol}"]))
-        if self.stands_for:
+        if self.experiment.printed:
+            lines.append(f"- printed: {self.source}. {self.printed_protocol}")
+        blocks.append("\n".join(["What to know:", "", *lines]))
+        if self.stands_for and self.experiment.printed:
             blocks.append("\n".join(["Stand-ins, as ours : printed:", "", *(f"- {line}" for line in self.stands_for)]))
         blocks.append("\n".join(["How ours was measured:", "", *(f"- {line}" for line in self.protocol)]))
         return "\n\n".join(blocks) + "\n"
 
     def save(self, folder: Path) -> None:
-        """Write ``table.md``, ``table.csv``, ``table.json``, ``plot.png`` and a sheet a test set, each whole.
+        """Write the table as .md, .csv and .json, ``plot.png``, ``curve.png`` and a sheet a test set, each whole.
 
         Raises:
             FakeclfError: if ``folder`` cannot be written to.
@@ -118,6 +133,12 @@ class Table:
                 for name in self.experiment.metrics
             }
             plots.beside_printed([_plot_name(row) for row in drawn], panels, folder / "plot.png", self.unit)
+        if self.points:
+            shown = {
+                name: [(point.sources, point.values(name)) for point in self.points]
+                for name in (*self.experiment.metrics, *BASELINES)
+            }
+            plots.by_number("sources trained on", shown, folder / "curve.png")
         for number, (test, parts) in enumerate(self.sheets.items(), start=1):
             _sheet(test, parts, folder / f"sheet-{number}.png", [f"{self.experiment.report}; {self.scale.about[0]}"])
 
@@ -164,8 +185,7 @@ class Table:
 
 def build(experiment: Experiment, scale: Scale, cells: Sequence[Cell], store: Store) -> Table:
     """Put together what is known of the cells, and what the report printed."""
-    tables = printed_tables()
-    about = tables[experiment.printed]
+    about = printed_tables().get(experiment.printed, {})
     percent = about.get("unit") == "percent"
     printed = Printed(experiment, about)
     by_row: dict[tuple[str, ...], list[Cell]] = {}

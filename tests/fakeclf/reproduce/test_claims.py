@@ -96,6 +96,19 @@ def test_a_side_left_out_is_what_can_be_had_without_finding_anything(tmp_path: P
     assert found["iou"].than == "every pixel marked" and found["iou"].printed is None
 
 
+def test_one_cell_stands_against_the_mean_of_several(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for train, test, iou in (
+        ("realfake", "fakefake", 0.5),
+        ("fakefake", "realfake", 0.2),
+        ("fakefake", "fakefake", 0.4),
+    ):
+        keep(store, train, test, 0, iou=[iou] * 40)
+    several = Comparison("mpdl_table3", more={"train": "realfake", "test": "fakefake"}, than={"train": "fakefake"})
+    found = one(store, several)["iou"]
+    assert found.ours == pytest.approx((0.5, 0.3)) and found.interval == pytest.approx((0.2, 0.2))
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=30))
 def test_a_verdict_turns_with_the_sides(differences: list[float]) -> None:
@@ -117,8 +130,8 @@ def test_a_verdict_turns_with_the_sides(differences: list[float]) -> None:
         (Comparison("mpdl_table3", more={"modle": "FCN"}), "unknown axis 'modle'"),
         (Comparison("mpdl_table3", more={"train": "realfaek"}), "did you mean 'realfake'?"),
         (
-            Comparison("mpdl_table3", more={"train": "realfake"}, than={"train": "fakefake", "test": "realfake"}),
-            "2 and 1",
+            Comparison("mpdl_table3", more={"train": "realfake"}, than={"train": ["realfake", "fakefake"]}),
+            "2 and 4",
         ),
     ],
 )

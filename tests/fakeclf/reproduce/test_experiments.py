@@ -18,11 +18,13 @@ from fakeclf.reproduce.grid import Cell, expand, trainings
 from fakeclf.reproduce.rows import Printed
 from fakeclf.reproduce.runner import needs
 
-NAMES = (
+OWN = ["ablations", "variety"]
+TABLES = (
     ["classifier_test", "classifier_training", "iid_ten_inpainters"]
     + [f"irl_table{number}" for number in (1, 2, 3, 4)]
     + ["mpdl_mask_handling", *(f"mpdl_table{number}" for number in (2, 3, 4, 5, 6, 7)), "nix_table1", "nix_table2"]
 )
+NAMES = sorted([*OWN, *TABLES])
 TINY = {
     "report": "none",
     "title": "tiny",
@@ -48,8 +50,9 @@ def written(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_the_tables_of_all_reports_are_there() -> None:
+def test_the_tables_of_all_reports_are_there_and_our_own() -> None:
     assert experiments.names() == NAMES
+    assert [name for name in NAMES if not read(name).printed] == OWN
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -77,7 +80,7 @@ def test_every_model_takes_what_its_rows_say() -> None:
                     assert set(training.recipe.model_args) <= set(inspect.signature(builder).parameters)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_every_printed_figure_has_its_row_and_column(name: str) -> None:
     experiment, table = read(name), experiments.printed_tables()[read(name).printed]
     printed, found = Printed(experiment, table), set()
@@ -136,9 +139,18 @@ def test_a_training_is_what_it_is_made_of() -> None:
 
 
 def test_the_size_of_the_small_scale_is_known() -> None:
-    found = [cell for name in NAMES for cell in cells(name)]
-    assert len({cell.id for cell in found}) == 133
-    assert len(trainings(found)) == 47
+    for names, counted in ((TABLES, (133, 47)), (OWN, (120, 32))):
+        found = [cell for name in names for cell in cells(name)]
+        assert (len({cell.id for cell in found}), len(trainings(found))) == counted
+
+
+def test_a_row_may_hold_against_the_scale() -> None:
+    base = find("ablations", model="as it is", test="patch").training.recipe
+    small, longer = (
+        find("ablations", model=name, test="patch").training.recipe for name in ("crops of 64", "twice the steps")
+    )
+    assert (base.input_size, small.input_size) == (96, 64) and small.model_args == base.model_args
+    assert longer.localizing.epoch_pictures == 2 * (base.localizing.epoch_pictures or 0)
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small"])

@@ -164,3 +164,25 @@ def test_a_sheet_shows_only_pictures_that_all_models_saw(store: Store, tmp_path:
         store.keep_samples(cell, [Sample(np.full((16, 16, 3), grey, np.uint8), truth, truth * 0.5)])
     build("mpdl_table3", store, seeds=(0, 1)).save(tmp_path / "out")
     assert not (tmp_path / "out" / "sheet-1.png").exists()
+
+
+def test_the_curve_counts_what_was_learnt_and_leaves_it_out_of_the_test(tmp_path: Path) -> None:
+    store, made_of = Store(tmp_path / "cells"), {}
+    for cell in cells("variety", (0, 1)):
+        learnt = cell.labels["train"].split("+")
+        seen = cell.labels["test"] in learnt
+        made_of.setdefault(len(learnt), set()).add(cell.labels["test"])
+        store.keep(cell, measured(0.9 if seen else 0.1 * len(learnt) + 0.01 * cell.seed))
+    made = build("variety", store, seeds=(0, 1))
+    assert [point.sources for point in made.points] == [1, 2, 3, 5]
+    assert [point.trainings for point in made.points] == [6, 3, 2, 6]
+    assert [set(point.by_test) for point in made.points] == [made_of[count] for count in (1, 2, 3, 5)]
+    for point in made.points:
+        assert point.values("IoU") == pytest.approx([0.1 * point.sources + 0.005] * 6)
+        assert (point.mean("all-positive"), point.mean("control AUC")) == pytest.approx((0.15, 0.5))
+    text = made.to_markdown()
+    assert "0.505 (0.505 to 0.505)" in text and "printed" not in text
+    made.save(tmp_path / "table")
+    assert Image.open(tmp_path / "table" / "curve.png").width > 500
+    assert json.loads((tmp_path / "table" / "table.json").read_text())["curve"][3]["sources"] == 5
+    assert build("mpdl_table3", store).points == []
