@@ -156,6 +156,11 @@ def about(source: Source) -> dict[str, Any]:
     return dataclasses.asdict(replace(source, called=""))
 
 
+def named(source: Source) -> str:
+    """What a source is called where no report's name is at hand."""
+    return source.called or source.data or source.dataset or "+".join(source.forge.get("sources", ()))
+
+
 def _cell(
     experiment: Experiment, scale: Scale, sources: Mapping[str, Source], labels: dict[str, str], seed: int
 ) -> Cell:

@@ -214,7 +214,7 @@ class Work:
         members = [str(self.trained(member)) for member in training.members]
         dataset = self.pictures.mixture(training.sources)
         where: dict[str, Any] = {"runs": self.home / "runs", "models": folder.parent, "data_dir": self.data_dir}
-        pictures = "+".join(source.called or source.data or source.dataset for source in training.sources)
+        pictures = "+".join(map(grid.named, training.sources))
         self.say(f"training {training.called} on {pictures}: {folder.name}")
         if members:
             join = registry.resolve(registry.kind("ensemble").train)
