@@ -189,6 +189,17 @@ def add_result(name_or_path: str | Path, result: dict[str, Any]) -> None:
     _write_card(card, folder)
 
 
+def add_plot(name_or_path: str | Path, plot: Path) -> None:
+    """Put a PNG among a bundle's plots, in place of an older one of that name."""
+    folder = find(name_or_path)
+    card = read_card(folder)
+    place = folder / "plots" / plot.name
+    with replace_file(place) as beside:
+        shutil.copyfile(plot, beside)
+    card.files[f"plots/{plot.name}"] = sha256(place)
+    _write_card(card, folder)
+
+
 def set_calibration(name_or_path: str | Path, values: dict[str, Any]) -> None:
     """Put a calibration into a card, in place of an older one; see ``fakeclf.calibration``."""
     folder = find(name_or_path)

@@ -12,7 +12,14 @@ import pytest
 from fakeclf.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/findings.md", "docs/performance.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/failures.md",
+    "docs/findings.md",
+    "docs/generalization.md",
+    "docs/performance.md",
+)
 
 
 def commands() -> list[str]:

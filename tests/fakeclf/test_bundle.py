@@ -134,6 +134,16 @@ def test_results_of_one_split_replace_older_ones(saved: Path) -> None:
     assert bundle.verify("tiny") == []
 
 
+def test_a_plot_is_put_beside_the_others(saved: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "failures.png"
+    for content in (b"first", b"second"):
+        drawn.write_bytes(content)
+        bundle.add_plot("tiny", drawn)
+    assert (saved / "plots" / "failures.png").read_bytes() == b"second" and bundle.verify("tiny") == []
+    (saved / "plots" / "failures.png").write_bytes(b"other")
+    assert ["failures.png" in problem for problem in bundle.verify("tiny")] == [True]
+
+
 def test_where_bundles_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FAKECLF_MODELS", os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")]))

@@ -1,0 +1,129 @@
+"""Where the shipped localizer fails: prints docs/failures.md, and draws it among the plots of its bundle.
+
+python docs/failures.py > docs/failures.md
+
+The photographs are those that the installed packages bring; with eight of them the figures show what happens, not how
+often. `fakeclf evaluate` and `fakeclf robustness` measure that on photographs of your own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fakeclf import bundle, images
+from fakeclf.data import degrade
+from fakeclf.data.sample import copy_photographs
+from segmentation import metrics, sheets
+from segmentation.forgeries.inpainters import open_source
+from segmentation.localize import open_localizer
+
+NAME, SHOWN, SIDE = "localizer", "coffee.png", 384
+KNOWN = "gan-autoencoder"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was done to each photograph: a hole of that share filled by a source ("" = none), then a change."""
+
+    name: str
+    source: str = KNOWN
+    share: float = 0.12
+    change: str = ""
+
+
+CASES = (
+    Case("trained on, hole of 12 %"),
+    Case("source not trained on: inpainter", "inpainter"),
+    Case("source not trained on: navier-stokes", "navier-stokes"),
+    Case("source not trained on: patch", "patch"),
+    Case("hole of 1 %", share=0.01),
+    Case("hole of 50 %", share=0.5),
+    Case("the whole frame regenerated", share=1.0),
+    Case("saved again as JPEG 95", change="jpeg:95"),
+    Case("saved again as JPEG 90", change="jpeg:90"),
+    Case("saved again as WebP 80", change="webp:80"),
+    Case("at three quarters of its size", change="scale:0.75"),
+    Case("at half its size", change="scale:0.5"),
+    Case("untouched", source=""),
+    Case("untouched, saved again as JPEG 90", source="", change="jpeg:90"),
+)
+
+
+def main() -> None:
+    localizer, samples, rows = open_localizer(NAME), [], []
+    for case in CASES:
+        figures = []
+        for name, photograph in _photographs():
+            picture, truth = _made(photograph, case)
+            mask = localizer(picture).mask
+            figures.append(_figures(mask, truth, localizer.threshold))
+            if name == SHOWN:
+                samples.append(sheets.Sample(picture, truth, mask, case.name))
+        rows.append([case.name, *(_mean(column) for column in zip(*figures, strict=True))])
+    # Two sheets side by side: one of fourteen rows would be too tall to look at.
+    halves = [sheets.draw(samples[: len(samples) // 2]), sheets.draw(samples[len(samples) // 2 :])]
+    tallest = max(len(half) for half in halves)
+    even = [np.pad(half, ((0, tallest - len(half)), (0, 0), (0, 0)), mode="edge") for half in halves]
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / "failures.png"
+        images.save(drawn, np.concatenate(even, axis=1))
+        bundle.add_plot(NAME, drawn)
+    print("# Where the localizer fails\n\n    python docs/failures.py > docs/failures.md\n")
+    print(f"`{NAME}` at its card's threshold, {localizer.threshold:g}: an ellipse in the middle of each of the eight")
+    print(f"photographs that the installed packages bring (cut to {SIDE} pixels a side), filled by `{KNOWN}`, which it")
+    print("was trained on, unless another source is named. Means over photographs; so few show what happens, not how")
+    print("often.\n")
+    print("| what was done | IoU | AUC | marked of what is untouched |\n| --- | --- | --- | --- |")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print("\nOne of the photographs; orange: the hole.\n")
+    print(f"![What it marks in each case](../saved_models/{NAME}/plots/failures.png)")
+
+
+def _photographs() -> Iterator[tuple[str, np.ndarray]]:
+    """Middles of the photographs, sides multiples of 16, uint8 RGB."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(copy_photographs(Path(folder) / "photographs").rglob("*.*")):
+            if path.suffix not in (".png", ".jpg"):
+                continue
+            whole = np.asarray(Image.open(path).convert("RGB"))
+            height, width = (min(side, SIDE) // 16 * 16 for side in whole.shape[:2])
+            top, left = (whole.shape[0] - height) // 2, (whole.shape[1] - width) // 2
+            yield path.name, whole[top : top + height, left : left + width]
+
+
+def _made(photograph: np.ndarray, case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """The forged and changed picture, and where it is forged, bool (h, w)."""
+    height, width = photograph.shape[:2]
+    away = np.hypot(*(2 * np.indices((height, width)).T / (height, width) - 1).T)
+    truth = away <= np.quantile(away, case.share) if case.source else np.zeros((height, width), bool)
+    picture = photograph
+    if case.source:
+        made = open_source(case.source).fill(photograph, truth, np.random.default_rng(0))
+        picture = np.where(truth[..., np.newaxis], made, photograph)
+    if case.change:
+        picture, truth = degrade.parse(case.change).apply(picture, mask=truth)
+    return picture, truth
+
+
+def _figures(mask: np.ndarray, truth: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """IoU, AUC of the pixels and the share of untouched pixels that is marked; NaN where there is none."""
+    found = metrics.localization(truth, mask, threshold)
+    untouched = found["confusion"]["fp"] + found["confusion"]["tn"]
+    marked = found["confusion"]["fp"] / untouched if untouched else np.nan
+    iou, auc = (np.nan if found[name] is None else found[name] for name in ("iou", "auc"))
+    return iou if truth.any() else np.nan, auc, marked
+
+
+def _mean(values: tuple[float, ...]) -> str:
+    return "-" if np.isnan(values).all() else f"{np.mean(values):.2f}"
+
+
+if __name__ == "__main__":
+    main()
