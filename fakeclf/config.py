@@ -100,6 +100,9 @@ class Localizing:
     """Post-processing of the finished composite (JPEG, resize, blur ...): its strength at the end, 0-1."""
     degrade_from: float = 0.5
     """Share of all epochs after which it begins, to rise evenly from there."""
+    degrade_as: Literal["passed on", "saved again"] = "passed on"
+    """``saved again``: JPEG alone, and crops are cut on the grid of 8x8 blocks that the picture's own JPEG had, as a
+    file that is edited and saved keeps it. Validation crops are then saved again too."""
     epoch_pictures: int | None = None
     """Crops an epoch; None = as many as there are training pairs."""
 

@@ -160,6 +160,18 @@ def random_degradation(random: np.random.Generator, strength: float = 1.0) -> De
     return Degradation(tuple(steps))
 
 
+def random_saving(random: np.random.Generator, strength: float = 1.0) -> Degradation | None:
+    """What saving does to one training picture: nothing, or JPEG of a quality drawn evenly.
+
+    Args:
+        random: the source of all choices.
+        strength: 0 to 1: the share of pictures that are saved, and how far the quality reaches down from 98 (at 1: 68).
+    """
+    if random.random() >= strength:
+        return None
+    return Degradation((("jpeg", float(98 - random.integers(0, round(30 * strength) + 1))),))
+
+
 _CODECS = ("jpeg", "jpeg twice", "webp")
 _OTHERS = ("resize", "blur", "noise", "gamma")
 _DRAWN = (*_CODECS, *_OTHERS)

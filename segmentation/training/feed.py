@@ -16,7 +16,7 @@ import numpy as np
 
 from fakeclf import images
 from fakeclf.config import Recipe
-from fakeclf.data.degrade import random_degradation
+from fakeclf.data.degrade import random_degradation, random_saving
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import model as model_spec
 from segmentation.datasets import Pair, PairSet, without
@@ -27,6 +27,8 @@ from segmentation.training.objective import objective
 CACHE_BYTES = 6 << 30
 VALIDATION_CROPS = 512
 TRIES = 20
+BLOCK = 8
+"""Of JPEG, pixels."""
 _log = logging.getLogger(__name__)
 
 
@@ -92,7 +94,8 @@ class LocalizerFeed:
         return self._stream(places, places, lambda place, _: self._check(place, self.held_out[place]), outputs)
 
     def _check(self, place: int, pair: Pair) -> tuple[np.ndarray, np.ndarray] | None:
-        return self.reader.crop(pair, np.random.default_rng([self.recipe.seed, 2, place]), 0.0, 0.0)
+        strength = self.settings.degrade if self.settings.degrade_as == "saved again" else 0.0
+        return self.reader.crop(pair, np.random.default_rng([self.recipe.seed, 2, place]), 0.0, strength)
 
     def _order(self, epoch: int, count: int) -> np.ndarray:
         """Which pair each crop of an epoch is cut from: all in turn, or drawn by the weights of the mixture."""
@@ -148,6 +151,7 @@ class CropReader:
 
     def __init__(self, size: int, recipe: Recipe) -> None:
         self.size, self.settings = size, recipe.localizing
+        self.saved = self.settings.degrade_as == "saved again"
         self.draw = mask_source(self.settings.masks, area=(self.settings.smallest, self.settings.largest)).draw
         self.unreadable: dict[str, str] = {}
         self._kept: dict[str, np.ndarray] = {}
@@ -184,7 +188,7 @@ class CropReader:
         if mirror:
             picture, mask = picture[:, ::-1], mask[:, ::-1]
         if strength > 0:
-            change = random_degradation(random, strength)
+            change = (random_saving if self.saved else random_degradation)(random, strength)
             if change is not None:
                 picture = change.apply(np.ascontiguousarray(picture), random)
         return np.ascontiguousarray(picture), np.ascontiguousarray(mask, np.float32)[:, :, np.newaxis]
@@ -226,6 +230,8 @@ class CropReader:
                 columns = -(-shape[1] // 4)
                 middle = 4 * np.array(divmod(int(inside[random.integers(inside.size)]), columns))
                 corner = np.clip(middle - random.integers(0, self.size, 2), 0, room)
+        if self.saved:
+            corner -= corner % BLOCK
         top, left = (int(value) for value in corner)
         return slice(top, top + self.size), slice(left, left + self.size)
 

@@ -188,3 +188,12 @@ def test_random_degradations_repeat_with_their_seed() -> None:
         return [random_degradation(random, 0.7) for _ in range(20)]
 
     assert chain(3) == chain(3) != chain(4)
+
+
+def test_saving_is_jpeg_of_a_drawn_quality() -> None:
+    random = np.random.default_rng(0)
+    drawn = [degrade.random_saving(random, 0.5) for _ in range(400)]
+    qualities = [one.steps[0][1] for one in drawn if one is not None]
+    assert {one.steps[0][0] for one in drawn if one is not None} == {"jpeg"} and 0.4 < len(qualities) / 400 < 0.6
+    assert (min(qualities), max(qualities)) == (83, 98)
+    assert degrade.random_saving(random, 0.0) is None

@@ -111,6 +111,28 @@ def test_post_processing_begins_late_and_grows(frames: Path) -> None:
     assert [round(feed._strength(progress), 6) for progress in (0, 0.5, 0.75, 1)] == [0, 0, 0.4, 0.8]
 
 
+def test_what_is_saved_again_keeps_the_grid_it_was_cut_on(tmp_path: Path) -> None:
+    places = np.indices((96, 96)).sum(0).astype(np.uint8)
+    for part in ("train", "val"):
+        for ending in ("original", "inpainted"):
+            images.save(tmp_path / part / "bright" / f"{part}.{ending}.png", np.stack([places] * 3, -1))
+    settings = ["localizing.flips=none", "localizing.degrade=1", "localizing.degrade_as=saved again"]
+    reader = CropReader(32, with_(*settings))
+    (pair,) = datasets.load(f"ut:{tmp_path}").train
+    corners = {int(reader.crop(pair, np.random.default_rng(seed), 1.0, 0.0)[0][0, 0, 0]) for seed in range(40)}
+    assert len(corners) > 5 and all(corner % 8 == 0 for corner in corners)
+    apart = [np.diff(_one(reader, pair, seed, 1.0).astype(float)[:, 0, 0]) for seed in range(20)]
+    assert any(np.ptp(steps) > 0 for steps in apart)  # a ramp that a codec has been through is no longer even
+    checked = LocalizerFeed(with_(*settings), datasets.load(f"ut:{tmp_path}"))
+    assert checked.settings.degrade_as == "saved again" and len(list(checked.checking(["mask"]))) == 1
+
+
+def _one(reader: CropReader, pair: datasets.Pair, seed: int, strength: float) -> np.ndarray:
+    made = reader.crop(pair, np.random.default_rng(seed), 1.0, strength)
+    assert made is not None
+    return made[0]
+
+
 def test_broken_and_small_pictures_are_skipped_and_named(frames: Path, tmp_path: Path) -> None:
     for number in range(3):
         images.save(tmp_path / "train" / "tiny" / f"{number}.original.png", np.zeros((20, 20, 3), np.uint8))
