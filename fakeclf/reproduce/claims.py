@@ -23,7 +23,7 @@ from fakeclf.config import from_mapping
 from fakeclf.errors import FakeclfError
 from fakeclf.registry import closest
 from fakeclf.reproduce import grid
-from fakeclf.reproduce.experiments import AXES, Experiment, Scale, printed_tables, read
+from fakeclf.reproduce.experiments import AXES, Experiment, Scale, printed_table, read
 from fakeclf.reproduce.grid import Cell
 from fakeclf.reproduce.rows import Printed
 from fakeclf.reproduce.runner import Store
@@ -186,7 +186,7 @@ class _Cells:
     def __init__(self, experiment: Experiment, scale: Scale, seeds: Sequence[int], store: Store) -> None:
         self.experiment, self.store, self.seeds = experiment, store, seeds
         self.cells = grid.expand(experiment, scale, seeds)
-        about = printed_tables().get(experiment.printed, {})
+        about = printed_table(experiment)
         self.printed = Printed(experiment, about)
         self.factor = 0.01 if about.get("unit") == "percent" else 1.0
 

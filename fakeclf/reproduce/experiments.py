@@ -197,6 +197,21 @@ def printed_tables() -> dict[str, Any]:
     return json.loads((resources.files("fakeclf.reproduce") / "published.json").read_text(encoding="utf-8"))
 
 
+def printed_table(experiment: Experiment) -> dict[str, Any]:
+    """What the report printed; {} for an experiment of our own.
+
+    Raises:
+        FakeclfError: the experiment names a table that is not there.
+    """
+    if not experiment.printed:
+        return {}
+    tables = printed_tables()
+    if experiment.printed not in tables:
+        known = registry.closest(experiment.printed, tables)
+        raise FakeclfError(f"experiment {experiment.name}: printed: there is no table {experiment.printed!r}; {known}")
+    return tables[experiment.printed]
+
+
 def _yaml(path: Any) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from fakeclf.atomic import replace_file
 from fakeclf.reproduce import curve, grid
-from fakeclf.reproduce.experiments import AXES, Experiment, Scale, printed_tables
+from fakeclf.reproduce.experiments import AXES, Experiment, Scale, printed_table
 from fakeclf.reproduce.grid import Cell
 from fakeclf.reproduce.rows import BASELINES, NO_PERCENT, Figure, Printed, Row, rows_of
 from fakeclf.reproduce.runner import Store
@@ -185,7 +185,7 @@ class Table:
 
 def build(experiment: Experiment, scale: Scale, cells: Sequence[Cell], store: Store) -> Table:
     """Put together what is known of the cells, and what the report printed."""
-    about = printed_tables().get(experiment.printed, {})
+    about = printed_table(experiment)
     percent = about.get("unit") == "percent"
     printed = Printed(experiment, about)
     by_row: dict[tuple[str, ...], list[Cell]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fakeclf.errors import FakeclfError
 from fakeclf.reproduce import table
 from fakeclf.reproduce.experiments import read, read_scale
 from fakeclf.reproduce.grid import Cell, expand
@@ -186,3 +188,9 @@ def test_the_curve_counts_what_was_learnt_and_leaves_it_out_of_the_test(tmp_path
     assert Image.open(tmp_path / "table" / "curve.png").width > 500
     assert json.loads((tmp_path / "table" / "table.json").read_text())["curve"][3]["sources"] == 5
     assert build("mpdl_table3", store).points == []
+
+
+def test_a_printed_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+    experiment = replace(read("mpdl_table3"), printed="mpdl_tabel3")
+    with pytest.raises(FakeclfError, match="did you mean 'mpdl_table3'"):
+        table.build(experiment, read_scale("small"), cells("mpdl_table3"), Store(tmp_path))
