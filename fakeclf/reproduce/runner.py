@@ -259,6 +259,10 @@ def _require(experiment: Experiment, scale: Scale, cells: Sequence[Cell], asked:
         raise FakeclfError(
             f"{experiment.name} at scale {scale.name} needs {', '.join(missing)}; name them, or take cells with --only"
         )
+    if "photos" in given:
+        from fakeclf.data.regenerated import photo_splits
+
+        photo_splits(Path(given["photos"]))  # a folder without photographs would fail every cell, one by one
 
 
 def _name(option: str) -> str:

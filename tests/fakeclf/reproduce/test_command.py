@@ -43,6 +43,7 @@ def test_the_list_imports_nothing_heavy(scale: str) -> None:
         (["mpdl_table3", "--data", "dataset1"], 2, "NAME=FOLDER"),
         (["mpdl_table3", "--scale", "smal"], 2, "small"),
         (["mpdl_table3"], 1, "needs --photos FOLDER"),
+        (["mpdl_table3", "--photos", "."], 1, "holds 0 photographs"),
         (["--claims"], 1, "reproduced holds no cells of scale small; run tables with"),
         (["--claims", "mpdl_table3"], 2, "leave mpdl_table3 out"),
     ],
