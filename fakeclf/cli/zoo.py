@@ -23,39 +23,61 @@ _FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="Processor time of each.",
 )
-@click.option("--name", default="zoo", show_default=True, help="Members are called NAME-00, NAME-01 ...")
-@click.option("--psnr", type=float, default=22.0, show_default=True, help="The least of a member's round trips, dB.")
+@click.option(
+    "--of",
+    type=click.Choice(["autoencoders", "inpainters"]),
+    default="autoencoders",
+    show_default=True,
+    help="Autoencoders round-trip a whole picture; inpainters paint a hole.",
+)
+@click.option("--name", help="Members are called NAME-00, NAME-01 ...  [default: zoo, or zoo-inpainter]")
+@click.option(
+    "--psnr",
+    type=float,
+    help="The least of a member, dB: of its round trips, or of its fills above a blur's.  [default: 22, or -1.5]",
+)
 @click.option("--runs", type=_FOLDER, default="runs", show_default=True, help="Where the work happens.")
 @click.option("--out", type=_FOLDER, default="saved_models", show_default=True, help="Where the bundles go.")
-def zoo(photos: Path, count: int, seed: int, minutes: float, name: str, psnr: float, runs: Path, out: Path) -> None:
-    """Train small autoencoders of drawn architectures on the folder PHOTOS; goes on where it was stopped.
+def zoo(
+    photos: Path,
+    count: int,
+    seed: int,
+    minutes: float,
+    of: str,
+    name: str | None,
+    psnr: float | None,
+    runs: Path,
+    out: Path,
+) -> None:
+    """Train small generators of drawn architectures on the folder PHOTOS; goes on where it was stopped.
 
     Forge with all of them: `fakeclf forge --source 'zoo-*'`. A later --seed adds members to a zoo.
     """
     quiet.load_tensorflow()
-    from fakeclf.training.zoo import describe, train_zoo
+    from fakeclf.training.zoo import open_family, train_zoo
 
     members = train_zoo(
         photos,
+        of=of,
         count=count,
         seed=seed,
         minutes=minutes,
         name=name,
         models=out,
         runs=runs,
-        least_psnr=psnr,
+        least=psnr,
         say=lambda line: click.echo(line, err=True),
     )
+    family = open_family(of)
     rows = [
         [
             member.name,
-            describe(member.drawn),
-            member.drawn["loss"],
-            f"{member.psnr:.2f}",
+            *family.describe(member.drawn),
+            f"{member.decibels:.2f}",
             f"{member.texture:.2f}",
             f"{member.kilobytes:,.0f}",
             "no" if member.problem else "yes",
         ]
         for member in members
     ]
-    click.echo(table(["member", "architecture", "loss", "PSNR, dB", "texture", "KB", "kept"], rows))
+    click.echo(table(["member", "architecture", "loss", family.figure, "texture", "KB", "kept"], rows))

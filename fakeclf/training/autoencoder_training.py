@@ -8,7 +8,6 @@ of the Euclidean distance.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,15 @@ from fakeclf.models import discriminator
 from fakeclf.registry import closest
 from fakeclf.registry import model as model_spec
 from fakeclf.training.adversarial import AdversarialPair, median, texture_ratio
-from fakeclf.training.stepwise import CROPS_OF_ONE_PHOTO, falling_rate, random_crops, readable, run_steps
+from fakeclf.training.stepwise import (
+    CROPS_OF_ONE_PHOTO,
+    falling_rate,
+    processor_seconds,
+    random_crops,
+    readable,
+    run_steps,
+    spread,
+)
 
 __all__ = ["CROPS_OF_ONE_PHOTO", "AutoencoderRun", "photo_splits", "seconds_a_step", "train_autoencoder"]
 
@@ -134,12 +141,7 @@ def train_autoencoder(
     splits = photo_splits(photos, seed=seed)
     keras.utils.set_random_seed(seed)
     network = _network(settings)
-
-    def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
-        batch = random_crops(splits["train"], np.random.default_rng([seed, step]), batch_size, crop).astype(np.float32)
-        return batch, batch / 255
-
-    trained = _compiled(network, settings)
+    trained, draw = _compiled(network, settings), _batches(settings, splits["train"])
     history = run_steps(
         trained, run_folder, asdict(settings), draw, steps=steps, minutes=minutes, resume=resume, say=say
     )
@@ -148,7 +150,7 @@ def train_autoencoder(
     _copy(network, finished)
     with replace_file(run_folder / "model.keras") as beside:
         finished.save(beside)
-    chosen = {part: _spread(splits[part], measure_at_most) for part in measure if part in splits}
+    chosen = {part: spread(splits[part], measure_at_most) for part in measure if part in splits}
     figures = {part: mean_figures(finished, paths) for part, paths in chosen.items()}
     return AutoencoderRun(
         finished,
@@ -246,10 +248,7 @@ def seconds_a_step(
     adversary: float = 0.0,
     **architecture: Any,
 ) -> float:
-    """Processor time of a step of such a ``train_autoencoder``, seconds: the median of five, drawing crops included.
-
-    It does not depend on what else the machine is doing, as the time on the clock does.
-    """
+    """Processor time of a step of such a ``train_autoencoder``, seconds; see ``stepwise.processor_seconds``."""
     settings = _Settings(
         steps=100,
         batch_size=batch_size,
@@ -264,16 +263,8 @@ def seconds_a_step(
         adversary=adversary,
         game="log",
     )
-    paths = photo_splits(photos, seed=seed)["train"]
-    trained = _compiled(_network(settings), settings)
-    taken = []
-    for step in range(6):
-        begun = time.process_time()
-        batch = random_crops(paths, np.random.default_rng([seed, step]), batch_size, crop).astype(np.float32)
-        trained.train_on_batch(batch, batch / 255)
-        taken.append(time.process_time() - begun)
-    # The first one is spent on tracing.
-    return float(np.median(taken[1:]))
+    draw = _batches(settings, photo_splits(photos, seed=seed)["train"])
+    return processor_seconds(_compiled(_network(settings), settings), draw)
 
 
 def _network(settings: _Settings) -> keras.Model:
@@ -312,10 +303,15 @@ def _compiled(network: keras.Model, settings: _Settings) -> keras.Model:
     return pair
 
 
+def _batches(settings: _Settings, paths: list[Path]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng([settings.seed, step])
+        batch = random_crops(paths, random, settings.batch_size, settings.crop).astype(np.float32)
+        return batch, batch / 255
+
+    return draw
+
+
 def _copy(source: keras.Model, target: keras.Model) -> None:
     for part in ("encoder", "decoder"):
         target.get_layer(part).set_weights(source.get_layer(part).get_weights())
-
-
-def _spread(paths: list[Path], most: int | None) -> list[Path]:
-    return paths if most is None or len(paths) <= most else [paths[k * len(paths) // most] for k in range(most)]

@@ -111,6 +111,25 @@ def random_crops(paths: list[Path], random: np.random.Generator, count: int, cro
     raise FakeclfError(f"too few photographs of at least {crop}x{crop} pixels; add larger ones, or lower the crop")
 
 
+def spread(paths: list[Path], most: int | None) -> list[Path]:
+    """At most ``most`` of the paths, evenly spread over them; None = all."""
+    return paths if most is None or len(paths) <= most else [paths[k * len(paths) // most] for k in range(most)]
+
+
+def processor_seconds(model: keras.Model, draw: Callable[[int], tuple[Any, Any]]) -> float:
+    """Processor time of a training step, seconds: the median of five, drawing the batch included.
+
+    It does not depend on what else the machine is doing, as the time on the clock does.
+    """
+    taken = []
+    for step in range(6):
+        begun = time.process_time()
+        model.train_on_batch(*draw(step))
+        taken.append(time.process_time() - begun)
+    # The first one is spent on tracing.
+    return float(np.median(taken[1:]))
+
+
 def readable(path: Path) -> np.ndarray | None:
     """The picture, or None where the file is damaged or no picture."""
     try:

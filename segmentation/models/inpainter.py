@@ -11,38 +11,74 @@ et al. 2021, arXiv:2104.01431 (dilations side by side).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
+from fakeclf.errors import FakeclfError
 from fakeclf.models.autoencoder import Clip
-from fakeclf.models.layers import CropLike, PadToMultiple
+from fakeclf.models.layers import CropLike, EnlargeBilinear, PadToMultiple, PixelShuffle
 from segmentation.layers.resize import resize_bilinear
 from segmentation.models.frame import channels
 
-STRIDE = 4
+STRIDES = (4, 8)
+KERNELS = (3, 5)
+UPSAMPLERS = ("nearest", "bilinear", "transposed", "shuffle")
+NORMALISATIONS = ("none", "group")
+GROUPS = 4
 RATES = (1, 2, 4, 8)
-BLOCKS = 4
 
 
-def build(input_size: int | None = None, *, width: float = 1.0) -> keras.Model:
-    """Build the inpainter with fresh weights.
+def build(
+    input_size: int | None = None,
+    *,
+    width: float = 1.0,
+    upsampler: str = "transposed",
+    stride: int = 4,
+    kernel: int = 3,
+    blocks: int = 4,
+    gated: bool = True,
+    normalisation: str = "none",
+    precision: str = "float32",
+) -> keras.Model:
+    """Build the inpainter with fresh weights; before its last convolution has learnt, it gives the smooth fill.
 
     Args:
         input_size: ignored; the model takes any size. Present because every builder has it.
         width: factor on the number of channels.
+        upsampler: how the decoder enlarges, one of ``UPSAMPLERS``; nothing else leaves traces as plain.
+        stride: between the picture and the blocks in the middle, 4 or 8.
+        kernel: side of the decoder's convolutions, 3 or 5.
+        blocks: how many of them look near and far.
+        gated: False puts a leaky ReLU in the place of each gate.
+        normalisation: of the blocks, ``none`` or ``group``.
+        precision: Keras dtype policy of the convolutions, such as "mixed_bfloat16" for training.
 
     Input: a dictionary, ``pictures`` (batch, height, width, 3), float 0-255, and ``holes`` (batch, height, width, 1),
     1 = to be filled, 0 = to be kept; what the pictures hold inside the holes is not looked at.
     Output shape: (batch, height, width, 3), float 0-255, not rounded; the pictures themselves outside the holes.
+
+    Raises:
+        FakeclfError: a choice that is not named here.
     """
+    chosen: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "upsampler": (upsampler, UPSAMPLERS),
+        "stride": (stride, STRIDES),
+        "kernel": (kernel, KERNELS),
+        "normalisation": (normalisation, NORMALISATIONS),
+    }
+    for name, (value, allowed) in chosen.items():
+        if value not in allowed:
+            raise FakeclfError(f"{name} must be one of {', '.join(map(str, allowed))}; received {value!r}")
+    parts = _Parts(precision, upsampler, kernel, gated, normalisation)
     pictures = keras.Input((None, None, 3), name="pictures")
     holes = keras.Input((None, None, 1), name="holes")
     scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="to_unit")(pictures)
-    padded = PadToMultiple(STRIDE, dtype="float32", name="pad")(scaled)
-    padded_holes = PadToMultiple(STRIDE, dtype="float32", name="pad_holes")(holes)
-    filled = build_network(width)([padded, padded_holes])
+    padded = PadToMultiple(stride, dtype="float32", name="pad")(scaled)
+    padded_holes = PadToMultiple(stride, dtype="float32", name="pad_holes")(holes)
+    filled = _network(parts, width, stride, blocks)([padded, padded_holes])
     filled = CropLike(dtype="float32", name="crop")(filled, pictures)
     filled = keras.layers.Rescaling(255.0, dtype="float32", name="to_byte")(filled)
     filled = Clip(0.0, 255.0, dtype="float32", name="clip")(filled)
@@ -50,26 +86,28 @@ def build(input_size: int | None = None, *, width: float = 1.0) -> keras.Model:
     return keras.Model({"pictures": pictures, "holes": holes}, whole, name="inpainter")
 
 
-def build_network(width: float = 1.0, precision: str = "float32") -> keras.Model:
-    """The network proper: [pictures in [0, 1], holes], sides multiples of 4, to whole pictures in about [0, 1].
-
-    Fresh, it gives the smooth fill: the last convolution starts at zero.
-    """
+def _network(parts: _Parts, width: float, stride: int, blocks: int) -> keras.Model:
+    """The network proper: [pictures in [0, 1], holes], sides multiples of ``stride``, to whole pictures."""
     pictures, holes = keras.Input((None, None, 3)), keras.Input((None, None, 1))
     full, half, quarter = (channels(count, width, 4) for count in (16, 32, 64))
     smooth = PullPush(dtype="float32", name="smooth")([pictures, holes])
     holed = HoledInput(dtype="float32", name="holed")([smooth, holes])
-    first = x = _gated(holed, half, 4, precision, "to_half", strides=2)
-    x = _gated(x, quarter, 4, precision, "to_quarter", strides=2)
-    for block in range(BLOCKS):
-        x = _near_and_far(x, quarter, precision, f"block_{block + 1}")
-    x = _twice(x, half, precision, "up_half")
-    x = _gated(keras.layers.Add(dtype=precision)([x, first]), half, 3, precision, "half_again")
+    first = x = parts.gate(holed, half, 4, "to_half", strides=2)
+    second = x = parts.gate(x, quarter, 4, "to_quarter", strides=2)
+    if stride == 8:
+        x = parts.gate(x, quarter, 4, "to_eighth", strides=2)
+    for block in range(blocks):
+        x = parts.near_and_far(x, quarter, f"block_{block + 1}")
+    if stride == 8:
+        x = parts.twice(x, quarter, "up_quarter")
+        x = parts.gate(parts.add(x, second), quarter, parts.kernel, "quarter_again")
+    x = parts.twice(x, half, "up_half")
+    x = parts.gate(parts.add(x, first), half, parts.kernel, "half_again")
     # Few channels and no gates at full size, which would take two thirds of the time.
-    x = keras.layers.ReLU(dtype=precision)(_twice(x, full, precision, "up_full"))
-    x = keras.layers.Concatenate(dtype=precision)([x, holed])
-    x = _conv(x, full, 3, precision, "full")
-    x = _conv(keras.layers.ReLU(dtype=precision)(x), 3, 3, precision, "colours", kernel_initializer="zeros")
+    x = keras.layers.ReLU(dtype=parts.precision)(parts.twice(x, full, "up_full"))
+    x = keras.layers.Concatenate(dtype=parts.precision)([x, holed])
+    x = parts.conv(x, full, parts.kernel, "full")
+    x = parts.conv(keras.layers.ReLU(dtype=parts.precision)(x), 3, parts.kernel, "colours", kernel_initializer="zeros")
     painted = keras.layers.Add(dtype="float32", name="painted")([smooth, x])
     return keras.Model(
         [pictures, holes], Paste(dtype="float32", name="whole")([smooth, painted, holes]), name="network"
@@ -170,22 +208,45 @@ class Paste(keras.layers.Layer):
         return tuple(input_shape[0])
 
 
-def _conv(x: Any, filters: int, size: int, precision: str, name: str, **kwargs: Any) -> Any:
-    return keras.layers.Conv2D(filters, size, padding="same", dtype=precision, name=name, **kwargs)(x)
+@dataclass(frozen=True)
+class _Parts:
+    """The layers of one choice."""
 
+    precision: str
+    upsampler: str
+    kernel: int
+    gated: bool
+    normalisation: str
 
-def _gated(x: Any, filters: int, size: int, precision: str, name: str, **kwargs: Any) -> Any:
-    return Gate(dtype=precision, name=f"{name}_gate")(_conv(x, 2 * filters, size, precision, name, **kwargs))
+    def conv(self, x: Any, filters: int, size: int, name: str, **kwargs: Any) -> Any:
+        return keras.layers.Conv2D(filters, size, padding="same", dtype=self.precision, name=name, **kwargs)(x)
 
+    def gate(self, x: Any, filters: int, size: int, name: str, **kwargs: Any) -> Any:
+        if not self.gated:
+            return keras.layers.LeakyReLU(0.2, dtype=self.precision)(self.conv(x, filters, size, name, **kwargs))
+        return Gate(dtype=self.precision, name=f"{name}_gate")(self.conv(x, 2 * filters, size, name, **kwargs))
 
-def _near_and_far(x: Any, filters: int, precision: str, name: str) -> Any:
-    branches = [
-        _conv(x, filters // len(RATES), 3, precision, f"{name}_rate_{rate}", dilation_rate=rate, activation="relu")
-        for rate in RATES
-    ]
-    y = keras.layers.Concatenate(dtype=precision)(branches)
-    return keras.layers.Add(dtype=precision)([x, _gated(y, filters, 3, precision, name)])
+    def near_and_far(self, x: Any, filters: int, name: str) -> Any:
+        y = x
+        if self.normalisation == "group":
+            y = keras.layers.GroupNormalization(GROUPS, dtype=self.precision, name=f"{name}_norm")(y)
+        branches = [
+            self.conv(y, filters // len(RATES), 3, f"{name}_rate_{rate}", dilation_rate=rate, activation="relu")
+            for rate in RATES
+        ]
+        y = keras.layers.Concatenate(dtype=self.precision)(branches)
+        return self.add(x, self.gate(y, filters, 3, name))
 
+    def add(self, x: Any, y: Any) -> Any:
+        return keras.layers.Add(dtype=self.precision)([x, y])
 
-def _twice(x: Any, filters: int, precision: str, name: str) -> Any:
-    return keras.layers.Conv2DTranspose(filters, 2, strides=2, dtype=precision, name=name)(x)
+    def twice(self, x: Any, filters: int, name: str) -> Any:
+        """Twice the height and width."""
+        if self.upsampler == "transposed":
+            size = 2 if self.kernel == 3 else 4  # multiples of the stride: others overlap in a checkerboard
+            layer = keras.layers.Conv2DTranspose
+            return layer(filters, size, strides=2, padding="same", dtype=self.precision, name=name)(x)
+        if self.upsampler == "shuffle":
+            return PixelShuffle(2, dtype=self.precision)(self.conv(x, 4 * filters, self.kernel, name))
+        enlarge = EnlargeBilinear if self.upsampler == "bilinear" else keras.layers.UpSampling2D
+        return self.conv(enlarge(2, dtype=self.precision)(x), filters, self.kernel, name)

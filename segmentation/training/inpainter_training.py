@@ -1,13 +1,13 @@
 """Train the small inpainter on crops of photographs with drawn holes: ``train_inpainter`` reads from top to bottom.
 
-The loss is the mean absolute error within holes (around them the picture is kept as it is) plus an adversarial one: the
+The loss is the mean error within holes (around them the picture is kept as it is) plus an adversarial one: the
 error alone is least for a smear, which the adversary tells from texture at a glance. Where there is no hole the
 adversary is not asked (Zeng et al. 2021, arXiv:2104.01431).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,20 @@ from keras import ops
 
 from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import photo_splits
+from fakeclf.errors import FakeclfError
 from fakeclf.models import discriminator
+from fakeclf.registry import closest
+from fakeclf.registry import model as model_spec
 from fakeclf.training.adversarial import AdversarialPair, median, texture_ratio
-from fakeclf.training.stepwise import random_crops, readable, run_steps
+from fakeclf.training.stepwise import processor_seconds, random_crops, readable, run_steps, spread
 from segmentation.forgeries.masks import MaskSource, mask_source
-from segmentation.models import inpainter
 
 AREA = (0.02, 0.4)
 """Smallest and largest share of a picture that a hole covers."""
 DEPTH = 4
 """Layers of the discriminator that halve the sides."""
+LOSSES: dict[str, Callable[[Any], Any]] = {"l1": ops.abs, "l2": lambda error: 10.0 * ops.square(error)}
+"""Of an error in [-1, 1]; squares are so much smaller that the adversary would else decide alone."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,11 @@ class _Settings:
     seed: int
     learning_rate: float
     precision: str
-    width: float
+    architecture: dict[str, Any]
     adversary: float
+    game: str
     error: float
+    loss: str
     masks: str
 
 
@@ -69,14 +75,17 @@ def train_inpainter(
     crop: int = 128,
     learning_rate: float = 1e-3,
     precision: str = "mixed_bfloat16",
-    width: float = 1.0,
     adversary: float = 0.1,
+    game: str = "hinge",
     error: float = 1.0,
+    loss: str = "l1",
     masks: str = "mix",
     minutes: float | None = None,
     resume: bool = True,
-    measure: tuple[str, ...] = ("val",),
+    measure: Sequence[str] = ("val",),
+    measure_at_most: int | None = None,
     say: Callable[[str], None] = print,
+    **architecture: Any,
 ) -> InpainterRun:
     """Train the inpainter and measure its fills.
 
@@ -85,49 +94,87 @@ def train_inpainter(
         run_folder: gets ``settings.json``, ``last.weights.h5`` (optimisers too), ``history.json`` and ``model.keras``.
         steps: optimiser steps of ``batch_size`` crops of ``crop`` pixels; the learning rate falls along a cosine.
         precision: Keras dtype policy; bfloat16 about halves the time on processors that have it.
-        adversary: weight of the hinge loss against a patch discriminator that sees the pasted picture and the hole.
-        error: weight of the mean absolute error, pictures in [0, 1].
+        adversary: weight of the loss against a patch discriminator that sees the pasted picture and the hole.
+        game: see ``fakeclf.training.adversarial``.
+        error: weight of the mean error, pictures in [0, 1].
+        loss: that error: ``l1``, absolute, or ``l2``, squared and times ten.
         masks: how holes are drawn, see ``segmentation.forgeries.masks.mask_source``.
         minutes: stop after this long, as if the run had been interrupted; ``resume`` goes on from there.
         measure: the parts whose fills are measured at the end, see ``fill_figures``.
+        measure_at_most: this many of each part, evenly spread over it; None = all.
         say: called with one line of progress at each checkpoint.
+        architecture: arguments of ``segmentation.models.inpainter.build``, such as ``width``.
 
     Raises:
-        FakeclfError: no photographs large enough, unknown masks, or ``run_folder`` holds a run with other settings.
+        FakeclfError: no photographs large enough, unknown masks, loss, game or architecture, or ``run_folder`` holds a
+            run with other settings.
     """
     run_folder = Path(run_folder)
     settings = _Settings(
-        steps, batch_size, crop, seed, learning_rate, precision, width, float(adversary), float(error), masks
+        steps=steps,
+        batch_size=batch_size,
+        crop=crop,
+        seed=seed,
+        learning_rate=learning_rate,
+        precision=precision,
+        architecture=architecture,
+        adversary=float(adversary),
+        game=game,
+        error=float(error),
+        loss=loss,
+        masks=masks,
     )
     splits = photo_splits(photos, seed=seed)
-    holes_from = mask_source(masks, area=AREA)
     keras.utils.set_random_seed(seed)
-    network = inpainter.build_network(width, precision)
-    critic = discriminator.build(4, depth=DEPTH, precision=precision)
-    pair = _Filling(network, critic, game="hinge", weight=settings.adversary, error=settings.error)
-    pair.compile(learning_rate, steps)
-
-    def draw(step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        random = np.random.default_rng([seed, step])
-        pictures = random_crops(splits["train"], random, batch_size, crop)
-        holes = np.stack([_hole(holes_from, picture, f"{step}", random) for picture in pictures])
-        pictures = pictures.astype(np.float32) / 255
-        return (pictures, holes), pictures
-
+    pair, draw = _pair(settings), _batches(settings, splits["train"])
     history = run_steps(pair, run_folder, asdict(settings), draw, steps=steps, minutes=minutes, resume=resume, say=say)
 
-    finished = inpainter.build(width=width)
-    finished.get_layer("network").set_weights(network.get_weights())
+    finished = model_spec("inpainter").build(**architecture)
+    finished.get_layer("network").set_weights(pair.generator.get_weights())
     with replace_file(run_folder / "model.keras") as beside:
         finished.save(beside)
     return InpainterRun(
         finished,
         steps=int(history[-1]["step"]),
         seconds=history[-1]["seconds"],
-        figures={part: fill_figures(finished, splits[part], masks) for part in measure if part in splits},
+        figures={
+            part: fill_figures(finished, spread(splits[part], measure_at_most), masks)
+            for part in measure
+            if part in splits
+        },
         pictures={part: len(paths) for part, paths in splits.items()},
         history=history,
     )
+
+
+def seconds_a_step(
+    photos: str | Path,
+    *,
+    seed: int,
+    batch_size: int,
+    crop: int,
+    precision: str,
+    adversary: float,
+    game: str,
+    loss: str,
+    **architecture: Any,
+) -> float:
+    """Processor time of a step of such a ``train_inpainter``, seconds; see ``stepwise.processor_seconds``."""
+    settings = _Settings(
+        steps=100,
+        batch_size=batch_size,
+        crop=crop,
+        seed=seed,
+        learning_rate=1e-3,
+        precision=precision,
+        architecture=architecture,
+        adversary=adversary,
+        game=game,
+        error=1.0,
+        loss=loss,
+        masks="mix",
+    )
+    return processor_seconds(_pair(settings), _batches(settings, photo_splits(photos, seed=seed)["train"]))
 
 
 def fill_figures(
@@ -181,15 +228,48 @@ def blurred_fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return filled
 
 
+def _pair(settings: _Settings) -> _Filling:
+    if settings.loss not in LOSSES:
+        raise FakeclfError(f"there is no loss {settings.loss!r}; {closest(settings.loss, LOSSES)}")
+    whole = model_spec("inpainter").build(precision=settings.precision, **settings.architecture)
+    multiple = whole.get_layer("pad").multiple
+    if settings.crop % multiple:
+        raise FakeclfError(f"this inpainter is trained on crops of a multiple of {multiple} px; got {settings.crop}")
+    critic = discriminator.build(4, depth=DEPTH, precision=settings.precision)
+    pair = _Filling(
+        whole.get_layer("network"),
+        critic,
+        game=settings.game,
+        weight=settings.adversary,
+        error=settings.error,
+        loss=LOSSES[settings.loss],
+    )
+    pair.compile(settings.learning_rate, settings.steps)
+    return pair
+
+
+def _batches(settings: _Settings, paths: list[Path]) -> Callable[[int], tuple[Any, Any]]:
+    holes_from = mask_source(settings.masks, area=AREA)
+
+    def draw(step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        random = np.random.default_rng([settings.seed, step])
+        pictures = random_crops(paths, random, settings.batch_size, settings.crop)
+        holes = np.stack([_hole(holes_from, picture, f"{step}", random) for picture in pictures])
+        pictures = pictures.astype(np.float32) / 255
+        return (pictures, holes), pictures
+
+    return draw
+
+
 class _Filling(AdversarialPair):
     """Inputs are (pictures, holes); D sees the filled picture and the hole, and is asked about the hole alone."""
 
-    def __init__(self, *args: Any, error: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, error: float, loss: Callable[[Any], Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.error = error
+        self.error, self.loss_of = error, loss
 
     def distance(self, inputs: Any, truth: Any, made: Any) -> Any:
-        holes, error = inputs[1], ops.mean(ops.abs(made - truth), axis=-1, keepdims=True)
+        holes, error = inputs[1], ops.mean(self.loss_of(made - truth), axis=-1, keepdims=True)
         return self.error * ops.sum(error * holes) / (ops.sum(holes) + 1.0)
 
     def shown(self, inputs: Any, pictures: Any) -> Any:

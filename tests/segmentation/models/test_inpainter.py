@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from fakeclf.errors import FakeclfError
 from segmentation.models import inpainter
 from segmentation.models.inpainter import HoledInput, Paste, PullPush
 
@@ -71,6 +72,42 @@ def test_pull_push_keeps_what_is_known_and_stays_between_it():
     np.testing.assert_allclose(np.asarray(PullPush()([flat, hole])), flat, atol=1e-3)
 
 
+@pytest.mark.parametrize("upsampler", inpainter.UPSAMPLERS)
+@pytest.mark.parametrize("stride", inpainter.STRIDES)
+def test_every_architecture_fills_any_size_and_comes_back(upsampler: str, stride: int, tmp_path):
+    plain = stride == 8
+    keras.utils.set_random_seed(1)
+    model = inpainter.build(
+        width=0.25,
+        upsampler=upsampler,
+        stride=stride,
+        kernel=5 if plain else 3,
+        blocks=1,
+        gated=not plain,
+        normalisation="group" if plain else "none",
+    )
+    colours = model.get_layer("network").get_layer("colours")
+    colours.kernel.assign(np.random.default_rng(0).normal(0, 0.3, colours.kernel.shape))
+    gates = [layer for layer in model.get_layer("network").layers if isinstance(layer, inpainter.Gate)]
+    assert bool(gates) != plain
+    given = inputs(13, 22)
+    filled = np.asarray(model.predict_on_batch(given))
+    kept = given["holes"][..., 0] == 0
+    np.testing.assert_array_equal(filled[kept], given["pictures"][kept])
+    assert np.abs(filled - np.asarray(PullPush()([given["pictures"], given["holes"]])))[~kept].mean() > 1
+    model.save(tmp_path / "inpainter.keras")
+    again = keras.saving.load_model(tmp_path / "inpainter.keras", safe_mode=True)
+    np.testing.assert_allclose(again.predict_on_batch(given), filled, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("upsampler", "cubic"), ("stride", 3), ("kernel", 4), ("normalisation", "batch")]
+)
+def test_an_unknown_architecture_is_named(name: str, value: object):
+    with pytest.raises(FakeclfError, match=f"{name} must be one of .*; received {value!r}"):
+        inpainter.build(**{name: value})
+
+
 def test_noise_only_in_the_hole():
     given = inputs(12, 12)
     holed = np.asarray(HoledInput()([given["pictures"] / 255, given["holes"]]))
@@ -94,7 +131,7 @@ def test_it_comes_back_from_a_file_and_has_half_a_million_parameters(model, tmp_
 
 
 def test_the_network_trains_in_mixed_precision():
-    network = inpainter.build_network(0.25, "mixed_bfloat16")
+    network = inpainter.build(width=0.25, precision="mixed_bfloat16").get_layer("network")
     network.compile(keras.optimizers.Adam(1e-2), "mae", jit_compile=False)
     stripes = np.tile(np.repeat([0.2, 0.8], 4), 2)  # which the smooth fill blurs
     truth = np.tile(stripes[None, None, :, None], (2, 16, 1, 3)).astype("float32")

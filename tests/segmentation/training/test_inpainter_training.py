@@ -9,7 +9,7 @@ import pytest
 from fakeclf import images
 from fakeclf.errors import FakeclfError
 from segmentation.models import inpainter
-from segmentation.training.inpainter_training import blurred_fill, fill_figures, train_inpainter
+from segmentation.training.inpainter_training import LOSSES, blurred_fill, fill_figures, seconds_a_step, train_inpainter
 
 TINY = {"seed": 3, "batch_size": 4, "crop": 16, "width": 0.25, "precision": "float32", "say": lambda line: None}
 
@@ -52,8 +52,26 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(photos, tmp_path):
 def test_wrong_wishes_are_found_before_the_training(photos, tmp_path):
     with pytest.raises(FakeclfError, match="no masks 'circles'"):
         train_inpainter(photos, tmp_path / "run", steps=1, masks="circles", **TINY)
-    with pytest.raises(FakeclfError, match="99x99"):
-        train_inpainter(photos, tmp_path / "run", steps=1, **{**TINY, "crop": 99})
+    with pytest.raises(FakeclfError, match="100x100"):
+        train_inpainter(photos, tmp_path / "run", steps=1, **{**TINY, "crop": 100})
+    with pytest.raises(FakeclfError, match="multiple of 8 px; got 12"):
+        train_inpainter(photos, tmp_path / "run", steps=1, stride=8, **{**TINY, "crop": 12})
+    with pytest.raises(FakeclfError, match="no loss 'l3'; allowed: l1, l2"):
+        train_inpainter(photos, tmp_path / "run", steps=1, loss="l3", **TINY)
+    with pytest.raises(FakeclfError, match="inpainter takes no 'widht'; did you mean"):
+        train_inpainter(photos, tmp_path / "run", steps=1, **TINY, widht=1)
+
+
+def test_squares_count_ten_times_and_every_error_alone():
+    error = np.array([-0.5, 0.1], np.float32)
+    np.testing.assert_allclose(LOSSES["l1"](error), [0.5, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(LOSSES["l2"](error), [2.5, 0.1], rtol=1e-6)
+
+
+def test_the_time_of_a_step_is_measured(photos):
+    given = {name: value for name, value in TINY.items() if name != "say"}
+    taken = seconds_a_step(photos, **given, adversary=0.1, game="hinge", loss="l2")
+    assert 0 < taken < 60
 
 
 def test_a_blurred_fill_is_a_mean_of_what_surrounds_it():
