@@ -76,6 +76,12 @@ class Card:
     keras: str = ""
     schema: int = SCHEMA
 
+    @property
+    def for_saved_again(self) -> bool:
+        """Whether it learnt from pictures that were saved again as JPEG, and so is for such pictures alone."""
+        localizing = (self.trained_on.get("recipe") or {}).get("localizing") or {}
+        return localizing.get("degrade_as") == "saved again"
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

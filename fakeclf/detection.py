@@ -130,17 +130,18 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
     size = (pixels.shape[1], pixels.shape[0])
     found = traces.read(pixels)
     verdict = Verdict(None, size=size, pixels=pixels, traces=found.to_json())
-    shown: Voter | None = None  # whose mask is shown: the first that may vote, else the first
-    for voter in voters:
-        why_not = voter.no_vote(size, found, lossy)
-        if why_not and not voter.localizes:
+    reasons = [voter.no_vote(size, found, lossy) for voter in voters]
+    # A mask is shown even if no localizer votes: that of the first that may, else of the first.
+    localizers = [(bool(why_not), place) for place, why_not in enumerate(reasons) if voters[place].localizes]
+    shown = voters[min(localizers)[1]] if localizers else None
+    for voter, why_not in zip(voters, reasons, strict=True):
+        if why_not and voter is not shown:
             verdict.votes.append(voter.vote(None, why_not))
             continue
         raw, mask = voter.look(pixels)
-        vote = voter.vote(raw, why_not)
-        if mask is not None and (shown is None or vote.says and not _says(verdict.votes, shown)):
-            shown, verdict.mask = voter, mask
-        verdict.votes.append(vote)
+        verdict.votes.append(voter.vote(raw, why_not))
+        if voter is shown:
+            verdict.mask = mask
     if shown is not None:
         threshold = settings.pixel_threshold
         verdict.pixel_threshold = shown.card.threshold if threshold is None else threshold

@@ -24,6 +24,8 @@ class Reach:
         smallest: of the shorter side, pixels.
         largest: of the longer side, pixels; None = any.
         jpeg_quality: the lowest quality (libjpeg's scale) of its last compression; None = any.
+        highest_jpeg_quality: the highest, of a model for pictures that were saved again: it has no vote on what shows
+            no such compression; None = any, or no compression at all.
         bandwidth: the least that is left of its fine detail, see ``fakeclf.traces``; None = any.
         protocol: how the limits were found, a line each.
     """
@@ -31,6 +33,7 @@ class Reach:
     smallest: int = 1
     largest: int | None = None
     jpeg_quality: int | None = None
+    highest_jpeg_quality: int | None = None
     bandwidth: float | None = None
     protocol: tuple[str, ...] = ()
 
@@ -50,7 +53,9 @@ class Reach:
             return f"it judges pictures of at least {self.smallest} and {upper} pixels a side, not {width} x {height}"
         if lossy and self.jpeg_quality is not None:
             return f"its file went through {lossy}, and what it looks for was measured on JPEG and lossless files alone"
-        quality = traces.jpeg_quality
+        quality, most = traces.jpeg_quality, self.highest_jpeg_quality
+        if most is not None and (quality is None or quality > most):
+            return f"it judges pictures saved as JPEG of quality {most} or less, and this one shows no trace of that"
         if self.jpeg_quality is not None and quality is not None and quality < self.jpeg_quality:
             return (
                 f"the picture was compressed to JPEG quality {quality}; below {self.jpeg_quality} too little is "
@@ -71,7 +76,13 @@ class Reach:
         else:
             upper = f" and at most {self.largest:,}" if self.largest else ""
             sizes = f"pictures of at least {self.smallest}{upper} pixels a side"
-        quality = "" if self.jpeg_quality is None else f", JPEG quality {self.jpeg_quality} or better"
+        lowest, most = self.jpeg_quality, self.highest_jpeg_quality
+        if most is not None:
+            quality = (
+                f", saved as JPEG of quality {most} or less" if lowest is None else f", JPEG quality {lowest} to {most}"
+            )
+        else:
+            quality = "" if lowest is None else f", JPEG quality {lowest} or better"
         detail = "" if self.bandwidth is None else f", {self.bandwidth:.0%} of the fine detail left"
         return sizes + quality + detail
 

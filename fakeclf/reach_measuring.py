@@ -71,7 +71,11 @@ def reach_of(
         shown: what they are, for the protocol.
         sizes: the limits of picture sizes; default: from the smallest of ``examples`` on, with no upper limit.
     """
-    changes = ["", *(f"jpeg:{quality}" for quality in QUALITIES), *SMOOTHING]
+    again = voter.card.for_saved_again
+    # A model for pictures that were saved again is shown none that was not.
+    untouched = degrade.SAVED_AGAIN if again else ""
+    smoothing = [f"{change}|{untouched}" if again else change for change in SMOOTHING]
+    changes = list(dict.fromkeys([untouched, *(f"jpeg:{quality}" for quality in QUALITIES), *smoothing]))
     raw = np.zeros((len(changes), len(examples)))
     width = np.full((len(changes), len(examples)), np.nan)
     sides = []
@@ -88,7 +92,7 @@ def reach_of(
     truth = np.array([example.label for example in examples])
     judged = {change: _judges(voter, truth, raw[row]) for row, change in enumerate(changes)}
     smooth = sorted(
-        [("", width[0]), *((change, width[changes.index(change)]) for change in SMOOTHING)],
+        [(untouched, width[0]), *((change, width[changes.index(change)]) for change in smoothing)],
         key=lambda item: -np.nanmedian(item[1]) if np.isfinite(item[1]).any() else 0.0,
     )
     quality = 1 + max(QUALITIES)
@@ -106,10 +110,12 @@ def reach_of(
         smallest=smallest,
         largest=largest,
         jpeg_quality=quality,
+        highest_jpeg_quality=max(QUALITIES) if again else None,
         bandwidth=None if bandwidth is None else round(bandwidth, 3),
         protocol=(
             f"pictures: {shown}, {np.sum(truth == metrics.FAKE):,} FAKE and {np.sum(truth == metrics.REAL):,} REAL, "
-            "untouched and after each change",
+            + ("saved again" if again else "untouched")
+            + " and after each change",
             f"judged: where the AUC is at least {LEAST_AUC:g} and at most {MOST_FALSE_POSITIVES:.0%} of REAL pictures "
             "are called fake at the calibrated threshold",
             f"judged after: {', '.join(change or 'nothing' for change in changes if judged[change]) or 'none'}; "

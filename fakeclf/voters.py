@@ -18,7 +18,7 @@ from fakeclf.reach import Reach
 from fakeclf.traces import Traces
 from fakeclf.verdict import Vote
 
-DEFAULT = ("cifake-robust", "regenerated", "localizer")
+DEFAULT = ("cifake-robust", "regenerated", "localizer", "localizer-saved")
 """The shipped bundles that are asked unless others are named."""
 
 Look = Callable[[np.ndarray], tuple[float, np.ndarray | None]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fakeclf import bundle as bundles
 from fakeclf import metrics
+from fakeclf.data import degrade
 from fakeclf.data.datasets import Example
 from segmentation import datasets
 from segmentation.evaluate import evaluate_bundle
@@ -71,7 +72,8 @@ def measure(
 ) -> tuple[np.ndarray, np.ndarray, str, list[str]]:
     """Show a saved localizer the pictures of a data set.
 
-    Generators that its training left out are left out here too: they are there to be tested on.
+    Generators that its training left out are left out here too: they are there to be tested on. A localizer for
+    pictures that were saved again is shown them as ``fakeclf.data.degrade.SAVED_AGAIN`` leaves them.
 
     Args:
         bundle, dataset, split, limit, data_dir: see ``segmentation.evaluate.evaluate_bundle``.
@@ -82,7 +84,9 @@ def measure(
     Raises:
         FakeclfError: as ``evaluate_bundle``.
     """
-    found = evaluate_bundle(bundle, dataset, split=split, limit=limit, data_dir=data_dir)
-    recipe = bundles.read_card(bundle).trained_on.get("recipe") or {}
+    card = bundles.read_card(bundle)
+    codec = degrade.parse(degrade.SAVED_AGAIN) if card.for_saved_again else None
+    found = evaluate_bundle(bundle, dataset, split=split, limit=limit, data_dir=data_dir, codec=codec)
+    recipe = card.trained_on.get("recipe") or {}
     truth, p_real, notes = picture_scores(found, recipe.get("localizing", {}).get("leave_out", ""))
     return truth, p_real, found.data, notes

@@ -191,11 +191,12 @@ def choose_threshold(
     area: float = AREA,
     limit: int | None = None,
     seed: int = 0,
+    codec: Codec | None = None,
 ) -> float:
     """The threshold with the best F1, per forged picture, then mean, that leaves pristine pictures alone.
 
     Args:
-        locate, pairs, edges, limit, seed: see ``evaluate``; the pairs are of the validation part.
+        locate, pairs, edges, limit, seed, codec: see ``evaluate``; the pairs are of the validation part.
         area: at most this share of the pixels of pristine pictures, on average, may be called inpainted; where no
             threshold achieves that, the highest is taken. Without pristine pictures F1 decides alone.
 
@@ -206,7 +207,7 @@ def choose_threshold(
         FakeclfError: no forged pair can be measured, or the localizer gives no probabilities.
     """
     chosen, _ = _chosen(pairs, limit, "the validation part")
-    run = Visits(locate, edges, None, seed)
+    run = Visits(locate, edges, codec, seed)
     f1, areas = [], []
     for visit in run.of(chosen):
         step = np.minimum((visit.mask * STEPS).astype(int), STEPS)

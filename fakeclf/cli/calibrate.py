@@ -59,7 +59,8 @@ def calibrate(
     Fits temperature and bias on pictures that the model was not trained on, and chooses from where on a picture is
     called fake, and up to where real. Then it measures down to which size, JPEG quality and fineness of detail the
     model still tells them apart; `detect` gives it no vote on others. A classifier or an ensemble takes pictures of
-    FAKE and REAL, a localizer pairs of picture and mask, as in `fakeclf evaluate`.
+    FAKE and REAL, a localizer pairs of picture and mask, as in `fakeclf evaluate`; one that learnt from pictures that
+    were saved again is shown them as JPEG 90, and has a vote on such alone.
     """
     from fakeclf.cli.quiet import load_tensorflow
 

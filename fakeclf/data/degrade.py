@@ -46,6 +46,9 @@ ROBUSTNESS: tuple[str, ...] = (
 )
 """The list robustness is always measured with, so that figures stay comparable."""
 
+SAVED_AGAIN = "jpeg:90"
+"""What stands for saving again where one quality has to."""
+
 
 @dataclass(frozen=True)
 class Degradation:

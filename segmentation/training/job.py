@@ -7,6 +7,7 @@ from pathlib import Path
 from fakeclf import bundle, calibration, plots
 from fakeclf.bundle import Card
 from fakeclf.config import Recipe
+from fakeclf.data import degrade
 from fakeclf.registry import model as model_spec
 from fakeclf.training.job import Job, Plan, photograph_facts, photograph_settings, remember_recipe, trained_on
 from segmentation import datasets
@@ -18,7 +19,7 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
     """Train a localizer, choose its threshold on the validation pairs and calibrate its picture score there.
 
     The threshold is the one with the best mean F1 of validation pairs among those that leave at most 2 % of the pixels
-    of their untouched originals above it.
+    of their untouched originals above it. What learns from pictures that are saved again is validated on such.
     """
     from fakeclf.training.trainer import train
     from segmentation.calibration import picture_scores
@@ -55,7 +56,8 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
     if any(pair.label == 0 for pair in forged):
         edges = recipe.localizing.edges
         known = [pair for pair in learnt.validation if not pair.drawn]
-        card.threshold = choose_threshold(locate, known, edges=edges, limit=EVALUATED, seed=recipe.seed)
+        codec = degrade.parse(degrade.SAVED_AGAIN) if card.for_saved_again else None
+        card.threshold = choose_threshold(locate, known, edges=edges, limit=EVALUATED, seed=recipe.seed, codec=codec)
         found = evaluate(
             locate,
             forged,
@@ -67,10 +69,11 @@ def train_localizer(recipe: Recipe, plan: Plan) -> Job:
             name=plan.name,
             limit=EVALUATED,
             seed=recipe.seed,
+            codec=codec,
         )
         card.results.append(found.to_json())
         truth, p_real, notes = picture_scores(found, recipe.localizing.leave_out)
-        card.calibration = calibration.for_card(truth, p_real, data=recipe.dataset, notes=notes)
+        card.calibration = calibration.for_card(truth, p_real, data=found.data, notes=notes)
         found.save(drawn)
         table = found.to_table()
     saved = bundle.save(result.model, card, plan.folder, force=plan.force, plots=drawn)

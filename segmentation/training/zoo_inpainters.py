@@ -1,8 +1,9 @@
 """The inpainters of a zoo, see ``fakeclf.training.zoo``.
 
 Drawn are the parts of ``segmentation.models.inpainter`` that leave traces, the way the decoder enlarges above all, and
-what the network is trained with: the mean absolute or squared error, the adversarial game and its weight. There is none
-without an adversary: error alone paints a smear, which would be found by its lack of texture.
+what the network is trained with: the mean absolute or squared error, and the weight of the adversary. There is none
+without one: error alone paints a smear, which would be found by its lack of texture. So do weak adversaries, and the
+non-saturating game in the few hundred steps that a member gets (texture 0.04 to 0.08 of the photographs').
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from segmentation.training.job import train_inpainter
 CROP, BATCH = 96, 8
 MEASURED = 40
 """Validation photographs that a member is judged by."""
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-3
 
 WIDTHS = (0.5, 0.75)
 BLOCKS = (2, 3, 4)
-GAMES = ("hinge", "non-saturating")
-ADVERSARIES = (0.03, 0.06)
+ADVERSARIES = (0.1, 0.2, 0.3)
 
 
 class Inpainters:
@@ -35,7 +35,7 @@ class Inpainters:
 
     name = "zoo-inpainter"
     figure = "PSNR over a blur's, dB"
-    least = -1.5
+    least = -2.0
     """A fill with texture pays for it: texture in the wrong place errs more than none."""
     texture = (0.2, 1.5)
     """A blur has about 0.1."""
@@ -52,7 +52,6 @@ class Inpainters:
             "gated": bool(random.integers(2)),
             "normalisation": str(random.choice(inpainter.NORMALISATIONS)),
             "loss": tuple(LOSSES)[(number // 2) % 2],
-            "game": str(random.choice(GAMES)),
             "adversary": float(random.choice(ADVERSARIES)),
         }
 
@@ -60,12 +59,12 @@ class Inpainters:
         return (
             f"{drawn['upsampler']} {drawn['kernel']}x{drawn['kernel']}, 1/{drawn['stride']}, width {drawn['width']:g}, "
             f"{drawn['blocks']} blocks, {'gated' if drawn['gated'] else 'plain'}, {drawn['normalisation']} norm",
-            f"{drawn['loss']} + {drawn['adversary']:g} {drawn['game']}",
+            f"{drawn['loss']} + {drawn['adversary']:g} adversary",
         )
 
     def seconds_a_step(self, drawn: dict[str, Any], photos: Path) -> float:
         precision = precision_policy("auto")
-        return seconds_a_step(photos, seed=0, batch_size=BATCH, crop=CROP, precision=precision, **drawn)
+        return seconds_a_step(photos, seed=0, batch_size=BATCH, crop=CROP, precision=precision, game="hinge", **drawn)
 
     def recipe(self, drawn: dict[str, Any], photos: Path, steps: int) -> Recipe:
         return Recipe(

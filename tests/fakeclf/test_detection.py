@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 import fakeclf
 from fakeclf import images
+from fakeclf.data import degrade
 from fakeclf.detection import Settings, detect, look
 from fakeclf.errors import FakeclfError
 from fakeclf.reach import Reach
@@ -85,6 +87,32 @@ def test_the_mask_is_that_of_a_localizer_with_a_vote() -> None:
     blind = localizer(lambda pixels: 0 * bright(pixels), "blind", reach=Reach(1000))
     found = detect(picture(), models=[blind, localizer(bright, "seeing")])
     assert found.area == pytest.approx(0.25) and found.decided_by == "seeing"
+
+
+def test_the_picture_s_own_compression_chooses_the_localizer() -> None:
+    asked: list[str] = []
+
+    def noting(name: str, value: float) -> Callable[[np.ndarray], np.ndarray]:
+        def mask(pixels: np.ndarray) -> np.ndarray:
+            asked.append(name)
+            return np.full(pixels.shape[:2], value)
+
+        return mask
+
+    untouched = localizer(noting("untouched", 0.0), "untouched", reach=Reach(jpeg_quality=96))
+    saved = localizer(noting("saved", 1.0), "saved", reach=Reach(jpeg_quality=80, highest_jpeg_quality=95))
+    noise = np.random.default_rng(0).normal(0, 20, (128, 128, 3))
+    photograph = np.clip(np.rint(120 + noise), 0, 255).astype(np.uint8)
+    for seen, name, verdict in (
+        ("", "untouched", "real"),
+        ("jpeg:90", "saved", "fake"),
+        ("jpeg:50", "untouched", None),
+    ):
+        asked.clear()
+        changed = degrade.parse(seen).apply(photograph) if seen else photograph
+        found = detect(changed, models=[untouched, saved], stability=False)
+        assert asked == [name] and found.verdict == (verdict or "cannot tell")
+        assert found.area == (1.0 if name == "saved" else 0.0)
 
 
 def test_what_saving_again_changes_flips() -> None:

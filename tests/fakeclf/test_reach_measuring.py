@@ -48,3 +48,18 @@ def test_a_model_that_sees_nothing_reaches_nothing(examples: list[Example]) -> N
     reach = reach_of(localizer(lambda pixels: 0 * bright(pixels)), examples, "noise", (1, 100))
     assert (reach.smallest, reach.largest, reach.jpeg_quality, reach.bandwidth) == (1, 100, 96, None)
     assert "judged after: none" in reach.protocol[2]
+
+
+def test_a_model_for_saved_pictures_is_shown_none_that_was_not(examples: list[Example]) -> None:
+    seen = set()
+
+    def look(pixels: np.ndarray) -> np.ndarray:
+        seen.add(pixels.tobytes())
+        return np.full(pixels.shape[:2], roughness(pixels), np.float32)
+
+    voter = localizer(look)
+    voter.card.trained_on = {"recipe": {"localizing": {"degrade_as": "saved again"}}}
+    reach = reach_of(voter, examples, "noise")
+    assert seen and not seen & {images.read(example.path).tobytes() for example in examples}
+    assert (reach.jpeg_quality, reach.highest_jpeg_quality) == (50, 95)
+    assert "saved again and after each change" in reach.protocol[0] and "blur:2|jpeg:90" in "".join(reach.protocol)

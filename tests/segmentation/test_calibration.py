@@ -102,3 +102,7 @@ def test_a_saved_localizer_is_calibrated(forged: Path, tmp_path: Path) -> None:
     assert found.recall == 1 and found.false_positives_reached == 0  # the originals are not as red
     assert any("left out, as in its training: lama" in line for line in found.protocol)
     assert found.loss_after < found.loss_before
+    recipe["localizing"]["degrade_as"] = "saved again"
+    card.name = "saved"
+    bundle.save(model, card, tmp_path / "saved", float16=False)
+    assert calibration.calibrate(tmp_path / "saved", str(forged)).data == f"{forged.name} after jpeg:90"

@@ -60,6 +60,14 @@ def test_a_localizer_learns_and_its_card_says_how(made: job.Job) -> None:
     assert not bundle.verify(made.bundle)
 
 
+def test_what_learns_from_saved_pictures_is_validated_on_such(forged: Path, tmp_path: Path) -> None:
+    chosen = recipe("localizer", forged, "epochs=1", "localizing.epoch_pictures=4", "localizing.degrade_as=saved again")
+    card = job.train_bundle(chosen, name="saved", runs=tmp_path / "runs", models=tmp_path / "models").card
+    assert card.for_saved_again
+    assert card.results[0]["data"] == f"{forged} after jpeg:90"
+    assert card.calibration is not None and card.calibration["data"] == f"{forged} after jpeg:90"
+
+
 def test_the_bundle_finds_what_it_was_trained_on(made: job.Job, forged: Path) -> None:
     locate = open_localizer(made.bundle)
     assert locate.tile == 1024 and locate.overlap == 128
