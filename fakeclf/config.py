@@ -99,7 +99,8 @@ class Localizing:
     degrade: float = 0.0
     """Post-processing of the finished composite (JPEG, resize, blur ...): its strength at the end, 0-1."""
     degrade_from: float = 0.5
-    """Share of all epochs after which it begins, to rise evenly from there."""
+    """Share of all epochs after which it begins, to rise evenly from there; below 0, it rises as if it had begun that
+    long before."""
     degrade_as: Literal["passed on", "saved again"] = "passed on"
     """``saved again``: JPEG alone, and crops are cut on the grid of 8x8 blocks that the picture's own JPEG had, as a
     file that is edited and saved keeps it. Validation crops are then saved again too."""
