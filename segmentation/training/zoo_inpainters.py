@@ -27,7 +27,7 @@ LEARNING_RATE = 1e-3
 
 WIDTHS = (0.5, 0.75)
 BLOCKS = (2, 3, 4)
-ADVERSARIES = (0.1, 0.2, 0.3)
+ADVERSARIES = (0.3, 0.5, 0.8)
 
 
 class Inpainters:
