@@ -64,11 +64,9 @@ def main() -> None:
     print("# Where the localizers fail\n\n    python docs/failures.py > docs/failures.md\n")
     print("`detect` looks with `localizer` at pictures that show no JPEG compression below its reach, and with")
     print("`localizer-saved` at those that were saved as JPEG since; here both look at everything, at their cards'")
-    print(
-        "thresholds. An ellipse in the middle of each of the eight photographs that the installed packages bring (cut to"
-    )
-    print(f"{SIDE} pixels a side) is filled by `{KNOWN}`, which both were trained on, unless another source is named.")
-    print("Means over photographs; so few show what happens, not how often.")
+    print("thresholds. An ellipse in the middle of each of the eight photographs that the installed packages bring,")
+    print(f"cut to {SIDE} pixels a side, is filled by `{KNOWN}`, which both were trained on, unless another source")
+    print("is named. Means over photographs; so few show what happens, not how often.")
     for name in NAMES:
         print(f"\n## {name}, threshold {open_localizer(name).threshold:g}\n")
         print("| what was done | IoU | AUC | marked of what is untouched |\n| --- | --- | --- | --- |")

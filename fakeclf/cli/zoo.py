@@ -34,7 +34,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--psnr",
     type=float,
-    help="The least of a member, dB: of its round trips, or of its fills above a blur's.  [default: 22, or -2]",
+    help="The least of a member, dB: of its round trips, or of its fills above a blur's.  [default: 22, or -3]",
 )
 @click.option("--runs", type=_FOLDER, default="runs", show_default=True, help="Where the work happens.")
 @click.option("--out", type=_FOLDER, default="saved_models", show_default=True, help="Where the bundles go.")
