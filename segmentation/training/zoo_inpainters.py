@@ -2,9 +2,10 @@
 
 Drawn are the parts of ``segmentation.models.inpainter`` that leave traces, the way the decoder enlarges above all, and
 what the network is trained with: the mean absolute or squared error, and the weight of the adversary. There is none
-without one: error alone paints a smear, which would be found by its lack of texture. The adversary needs some 300 steps
-to tell fills from photographs and the network as many to answer, so a member gets a thousand or more: with five hundred,
-or at a learning rate of 0.001, at which the adversary never learns, textures ended at 0.04 to 0.09 of the photographs'.
+without one: error alone paints a smear, which would be found by its lack of texture. The adversary needs some 300
+steps to tell fills from photographs, and the network as many to answer, so a member gets a thousand or more. After five
+hundred, or at a learning rate of 0.001, at which the adversary never learns, fills had 0.04 to 0.09 of the texture of
+photographs.
 """
 
 from __future__ import annotations
