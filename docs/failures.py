@@ -95,8 +95,8 @@ def _rows(name: str) -> list[list[str]]:
     even = [np.pad(half, ((0, tallest - len(half)), (0, 0), (0, 0)), mode="edge") for half in halves]
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "failures.png"
-        # A palette: a third of the size, and it travels with the bundle.
-        Image.fromarray(np.concatenate(even, axis=1)).quantize(96, dither=Image.Dither.NONE).save(drawn, optimize=True)
+        # A palette: a quarter of the size, and it travels with the bundle.
+        Image.fromarray(np.concatenate(even, axis=1)).quantize(56, dither=Image.Dither.NONE).save(drawn, optimize=True)
         bundle.add_plot(name, drawn)
     return rows
 

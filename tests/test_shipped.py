@@ -20,6 +20,7 @@ SHIPPED = {
     "gan-autoencoder": 1.0,
     "inpainter": 1.2,
     "localizer": 10.0,
+    "localizer-saved": 10.0,
     "regenerated": 81.0,
     "small-autoencoder": 1.0,
 }
