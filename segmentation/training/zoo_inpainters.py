@@ -29,7 +29,7 @@ LEARNING_RATE = 2e-4
 
 WIDTHS = (0.375, 0.5)
 BLOCKS = (2, 3, 4)
-ADVERSARIES = (0.1, 0.2, 0.3)
+ADVERSARIES = (0.15, 0.2)
 
 
 class Inpainters:
