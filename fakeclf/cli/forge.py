@@ -56,6 +56,9 @@ from fakeclf.cli.table import table
     help="Then shrink it by such a factor and enlarge it again, with grain: smooth, as a lossless scan is.",
 )
 @click.option(
+    "--rework", is_flag=True, help="Then turn, resize, sharpen and save it again, as pictures on the web were; drawn."
+)
+@click.option(
     "--variants",
     metavar="LIST",
     help="Which of original,mask,inpainted,realfake,fakefake to write.  [default: all but fakefake]",
@@ -77,6 +80,7 @@ def forge(
     size: int | None,
     shrink: tuple[float, float] | None,
     soften: tuple[float, float] | None,
+    rework: bool,
     variants: str | None,
     autoencoder: str | None,
     format: str,
@@ -107,6 +111,7 @@ def forge(
         size=size,
         shrink=shrink,
         soften=soften,
+        rework=rework,
         variants=[*written, "fakefake"] if autoencoder and "fakefake" not in written else written,
         autoencoder=autoencoder,
         format=format,

@@ -53,6 +53,7 @@ def forge(
     size: int | None = None,
     shrink: tuple[float, float] | None = None,
     soften: tuple[float, float] | None = None,
+    rework: bool = False,
     variants: Sequence[str] = VARIANTS,
     autoencoder: str | None = None,
     format: str = "png",
@@ -78,6 +79,8 @@ def forge(
         soften: each photograph is then made smaller by a factor drawn from this range and enlarged back to its size,
             with a little grain: as smooth as film scans and pictures straight from a sensor, which JPEG photographs and
             shrunk ones are not. None leaves it as it is.
+        rework: each photograph is then turned, resized, sharpened, saved again, as is drawn for it, see
+            ``histories.reworked``.
         variants: which of ``names.VARIANTS`` are written; ``fakefake`` needs ``autoencoder``.
         autoencoder: a source that regenerates whole frames, for ``fakefake``.
         format: ``png``, ``webp`` (both without loss) or ``jpeg:QUALITY`` (masks are PNG even so).
@@ -92,10 +95,19 @@ def forge(
     out, photos, sources = Path(out), Path(photos), expanded(sources)
     of_masks = masks if isinstance(masks, str) else tuple(masks)
     brought = None if data_dir is None else str(data_dir)
-    smaller = None if shrink is None else (shrink[0], shrink[1])
-    softer = None if soften is None else (soften[0], soften[1])
     plan = Plan(
-        out, of_masks, (area[0], area[1]), size, smaller, softer, tuple(variants), autoencoder, format, seed, brought
+        out=out,
+        masks=of_masks,
+        area=(area[0], area[1]),
+        size=size,
+        shrink=None if shrink is None else (shrink[0], shrink[1]),
+        soften=None if soften is None else (soften[0], soften[1]),
+        rework=rework,
+        variants=tuple(variants),
+        autoencoder=autoencoder,
+        format=format,
+        seed=seed,
+        data_dir=brought,
     )
     _check(plan, sources, per_photo, workers)
     splits = photo_splits(photos, seed=seed)

@@ -60,6 +60,7 @@ class Manifest:
             "size": plan.size,
             "shrink": None if plan.shrink is None else list(plan.shrink),
             "soften": None if plan.soften is None else list(plan.soften),
+            "rework": plan.rework or None,  # absent from folders that are older than the setting
             "variants": list(plan.variants),
             "autoencoder": plan.autoencoder,
             "autoencoder_settings": None if autoencoder is None else _as_json(autoencoder.settings),

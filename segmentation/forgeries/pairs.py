@@ -9,19 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fakeclf import images
 from fakeclf.atomic import replace_file
 from fakeclf.data.regenerated import SMALLEST, cut
 from fakeclf.errors import FakeclfError
-from segmentation.forgeries import names
+from segmentation.forgeries import histories, names
 from segmentation.forgeries.compose import paste
 from segmentation.forgeries.inpainters import Source, open_source
 from segmentation.forgeries.masks import NoMask, area_of, mask_source
-
-GRAIN = 2.5
-"""The most grain that a softened photograph gets: standard deviation of Gaussian noise, in steps of 0-255."""
 
 
 class _NoPair(FakeclfError):
@@ -38,6 +34,7 @@ class Plan:
     size: int | None
     shrink: tuple[float, float] | None
     soften: tuple[float, float] | None
+    rework: bool
     variants: tuple[str, ...]
     autoencoder: str | None
     format: str
@@ -158,10 +155,12 @@ class Forger:
         if min(original.shape[:2]) < SMALLEST:
             raise FakeclfError(f"{photo.path}: smaller than {SMALLEST} pixels")
         if self.plan.shrink is not None:
-            original = _smaller(original, self._random(photo.name, "shrink").uniform(*self.plan.shrink))
+            original = histories.smaller(original, self._random(photo.name, "shrink").uniform(*self.plan.shrink))
         if self.plan.soften is not None:
             random = self._random(photo.name, "soften")
-            original = _softer(original, random.uniform(*self.plan.soften), random)
+            original = histories.softer(original, random.uniform(*self.plan.soften), random)
+        if self.plan.rework:
+            original = histories.reworked(original, self._random(photo.name, "rework"))
         return cut(original, self.plan.size or max(original.shape))
 
     def _drawer(self, task: Task, number: int) -> tuple[Any, np.random.Generator]:
@@ -214,21 +213,6 @@ class Forger:
 def pair_identity(photo: Photograph, number: int) -> str:
     """The ID of a photograph's pair of that number, the same for every generator."""
     return f"{photo.identity}-{number}"
-
-
-def _smaller(picture: np.ndarray, factor: float) -> np.ndarray:
-    """The picture at ``factor`` times its size (Lanczos), its shorter side no less than ``SMALLEST``."""
-    height, width = (max(SMALLEST, round(side * factor)) for side in picture.shape[:2])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _softer(picture: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """The picture at ``factor`` times its size, brought back to its size (a drawn kernel), with fine grain."""
-    size = (picture.shape[1], picture.shape[0])
-    kernels = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-    enlarged = Image.fromarray(_smaller(picture, factor)).resize(size, kernels[random.integers(len(kernels))])
-    grain = random.normal(0.0, random.uniform(0.0, GRAIN), picture.shape)
-    return np.clip(np.rint(np.asarray(enlarged) + grain), 0, 255).astype(np.uint8)
 
 
 def _filled(source: Source, original: np.ndarray, mask: np.ndarray, random: np.random.Generator) -> np.ndarray:

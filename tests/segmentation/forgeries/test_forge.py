@@ -289,6 +289,18 @@ def test_photographs_can_be_made_softer_first(run: Callable[..., Forged]) -> Non
     assert sharp.keys() == soft.keys() and all(soft[name] < 0.7 * sharp[name] for name in sharp)
 
 
+def test_photographs_can_be_reworked_first(run: Callable[..., Forged]) -> None:
+    def originals(made: Forged) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (made.folder / "train" / "flat-200").glob("*.original.png")}
+
+    plain, reworked = originals(run("plain")), originals(run("reworked", rework=True))
+    assert plain.keys() == reworked.keys() and not set(plain.values()) & set(reworked.values())
+    # Every source gets the same photographs, at every call.
+    assert originals(run("again", rework=True, sources=["whole:5", "flat:200"])) == reworked
+    with pytest.raises(FakeclfError, match="was made with rework True, not None"):
+        run("reworked")
+
+
 def test_what_cannot_be_used_is_named_once_and_skipped(run: Callable[..., Forged], photos: Path) -> None:
     images.save(photos / "small.png", np.zeros((31, 200, 3), np.uint8))
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")

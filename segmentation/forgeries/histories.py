@@ -1,0 +1,94 @@
+"""What a photograph went through before it is forged: smaller, softer, or a whole life on the web.
+
+A photograph from a collection is a JPEG that nobody touched since. The pictures that people ask about are not: they
+were turned, resized, sharpened and saved again by other programs, all of it before anyone forged them. A localizer that
+never saw such pictures untouched takes the traces of it for a forger's.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from fakeclf import images
+from fakeclf.data.regenerated import SMALLEST
+
+GRAIN = 2.5
+"""The most grain that a softened photograph gets: standard deviation of Gaussian noise, in steps of 0-255."""
+
+TURN = 20.0
+"""The most that a reworked photograph is turned by, degrees."""
+SCALE = (0.5, 1.2)
+SHARPENING = (20, 120)
+"""Per cent of what a Gaussian blur of 0.6 to 1.5 pixels takes away."""
+QUALITIES = {"webp": (60, 96), "jpeg": (75, 98)}
+SHORTEST = 224
+"""Turning and resizing leave the shorter side no shorter than this, pixels: enough for a crop to train on."""
+
+_TURNING = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+_RESIZING = (*_TURNING, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+
+
+def smaller(picture: np.ndarray, factor: float, kernel: Image.Resampling = Image.Resampling.LANCZOS) -> np.ndarray:
+    """The picture, (h, w, 3) uint8, at ``factor`` times its size, its shorter side no less than ``SMALLEST``."""
+    height, width = (max(SMALLEST, round(side * factor)) for side in picture.shape[:2])
+    return np.asarray(Image.fromarray(picture).resize((width, height), kernel))
+
+
+def softer(picture: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
+    """The picture at ``factor`` times its size, brought back to its size (a drawn kernel), with fine grain."""
+    size = (picture.shape[1], picture.shape[0])
+    kernels = (*_TURNING, Image.Resampling.LANCZOS)
+    enlarged = Image.fromarray(smaller(picture, factor)).resize(size, kernels[random.integers(len(kernels))])
+    grain = random.normal(0.0, random.uniform(0.0, GRAIN), picture.shape)
+    return np.clip(np.rint(np.asarray(enlarged) + grain), 0, 255).astype(np.uint8)
+
+
+def reworked(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The picture after a life that is drawn anew for each: turned, resized, sharpened, saved again, cut.
+
+    Half of them are turned, three in four resized, one in four sharpened; half are saved, most as lossy WebP, and of
+    these half are cut so that blocks no longer begin at the corner. What kept its size so far is saved.
+
+    Args:
+        picture: (h, w, 3) uint8.
+        random: what everything is drawn from.
+
+    Returns:
+        uint8 RGB, (h, w, 3), mostly of another size.
+    """
+    size = picture.shape
+    turns, resizes, sharpens = random.random(3) < (0.5, 0.75, 0.25)
+    if turns:
+        picture = _turned(picture, random.uniform(-TURN, TURN), _TURNING[random.integers(len(_TURNING))])
+    if resizes:
+        factor = max(random.uniform(*SCALE), min(1.0, SHORTEST / min(picture.shape[:2])))
+        picture = smaller(picture, factor, _RESIZING[random.integers(len(_RESIZING))])
+    if sharpens:
+        kernel = ImageFilter.UnsharpMask(random.uniform(0.6, 1.5), int(random.integers(*SHARPENING)), 0)
+        picture = np.asarray(Image.fromarray(picture).filter(kernel))
+    if random.random() < 0.5 or picture.shape == size:
+        picture = _saved(picture, "webp" if random.random() < 0.7 else "jpeg", random)
+        if random.random() < 0.5:
+            top, left = random.integers(1, 16, 2)
+            picture = picture[top:, left:]
+    return picture
+
+
+def _turned(picture: np.ndarray, degrees: float, kernel: Image.Resampling) -> np.ndarray:
+    """Turned about its centre and cut to the largest share of both sides that shows no corner."""
+    height, width = picture.shape[:2]
+    sine, cosine = abs(math.sin(math.radians(degrees))), math.cos(math.radians(degrees))
+    share = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
+    across, down = int(share * width) - 2, int(share * height) - 2
+    if min(across, down) < min(SHORTEST, height, width):
+        return picture
+    left, top = (width - across) // 2, (height - down) // 2
+    return np.asarray(Image.fromarray(picture).rotate(degrees, kernel))[top : top + down, left : left + across]
+
+
+def _saved(picture: np.ndarray, codec: str, random: np.random.Generator) -> np.ndarray:
+    quality = int(random.integers(*QUALITIES[codec], endpoint=True))
+    return images.read((images.encode_webp if codec == "webp" else images.encode_jpeg)(picture, quality))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmentation.forgeries import histories
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """Blobs of every size with grain: neither flat nor noise."""
+    random = np.random.default_rng(3)
+    coarse = random.uniform(0, 255, (height // 8 + 1, width // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)[:height, :width]
+    return np.clip(coarse + random.normal(0, 12, coarse.shape), 0, 255).astype(np.uint8)
+
+
+def detail(picture: np.ndarray) -> float:
+    return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
+
+
+def test_smaller_keeps_the_shape_and_the_smallest_side():
+    assert histories.smaller(scene(400, 300), 0.5).shape == (200, 150, 3)
+    assert histories.smaller(scene(400, 40), 0.5).shape == (200, 32, 3)
+
+
+def test_softer_keeps_the_size_and_loses_detail():
+    picture = scene(120, 160)
+    softer = histories.softer(picture, 0.4, np.random.default_rng(0))
+    assert softer.shape == picture.shape and softer.dtype == np.uint8 and detail(softer) < 0.6 * detail(picture)
+
+
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(230, 420), width=st.integers(230, 420))
+def test_reworked_pictures_are_pictures_large_enough_for_a_crop(seed: int, height: int, width: int):
+    picture = scene(height, width)
+    reworked = histories.reworked(picture, np.random.default_rng(seed))
+    assert reworked.dtype == np.uint8 and reworked.ndim == 3 and reworked.shape[2] == 3
+    assert min(reworked.shape[:2]) >= histories.SHORTEST - 15
+    assert reworked.shape != picture.shape or not np.array_equal(reworked, picture)
+    # Nothing but the picture: no black corners, no other brightness.
+    assert np.allclose(reworked.mean((0, 1)), picture.mean((0, 1)), atol=12)
+
+
+def test_a_small_picture_is_reworked_without_growing():
+    reworked = [histories.reworked(scene(64, 80), np.random.default_rng(seed)) for seed in range(40)]
+    assert all(picture.shape[0] <= 80 and picture.shape[1] <= 100 for picture in reworked)
+    assert len({picture.shape for picture in reworked}) > 5
+
+
+def test_the_same_draw_gives_the_same_picture_and_another_one_another():
+    picture = scene(260, 300)
+    first, again, other = (histories.reworked(picture, np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("degrees", [-20.0, -3.0, 12.5])
+def test_a_turned_picture_shows_no_corner(degrees: float):
+    white = np.full((400, 500, 3), 255, np.uint8)
+    turned = histories._turned(white, degrees, histories._TURNING[1])
+    assert turned.shape != white.shape and turned.min() == 255
