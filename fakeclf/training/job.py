@@ -224,7 +224,8 @@ def require_free(folder: Path, force: bool) -> None:
         raise FakeclfError(f"{folder} exists already; choose another --name, or pass --force to replace it")
     with replace_file(folder.parent / ".fakeclf-can-write") as beside:
         beside.touch()
-    (folder.parent / ".fakeclf-can-write").unlink()
+    # Another training that begins at this moment may have taken it away.
+    (folder.parent / ".fakeclf-can-write").unlink(missing_ok=True)
 
 
 def remember_recipe(run: Path, recipe: Recipe, resume: bool) -> None:
