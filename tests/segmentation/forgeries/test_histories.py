@@ -30,7 +30,7 @@ def test_softer_keeps_the_size_and_loses_detail():
     assert softer.shape == picture.shape and softer.dtype == np.uint8 and detail(softer) < 0.6 * detail(picture)
 
 
-@given(seed=st.integers(0, 2**32 - 1), height=st.integers(230, 420), width=st.integers(230, 420))
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(100, 420), width=st.integers(100, 420))
 def test_reworked_pictures_are_pictures_large_enough_for_a_crop(seed: int, height: int, width: int):
     picture = scene(height, width)
     reworked = histories.reworked(picture, np.random.default_rng(seed))
@@ -38,13 +38,18 @@ def test_reworked_pictures_are_pictures_large_enough_for_a_crop(seed: int, heigh
     assert min(reworked.shape[:2]) >= histories.SHORTEST - 15
     assert reworked.shape != picture.shape or not np.array_equal(reworked, picture)
     # Nothing but the picture: no black corners, no other brightness.
-    assert np.allclose(reworked.mean((0, 1)), picture.mean((0, 1)), atol=12)
+    assert np.allclose(reworked.mean((0, 1)), picture.mean((0, 1)), atol=25)
 
 
-def test_a_small_picture_is_reworked_without_growing():
-    reworked = [histories.reworked(scene(64, 80), np.random.default_rng(seed)) for seed in range(40)]
-    assert all(picture.shape[0] <= 80 and picture.shape[1] <= 100 for picture in reworked)
-    assert len({picture.shape for picture in reworked}) > 5
+def test_a_small_picture_is_mirrored_to_the_size_of_a_crop():
+    mirrored = histories._mirrored(scene(64, 300))
+    assert mirrored.shape == (histories.SHORTEST, 300, 3)
+    assert np.array_equal(mirrored[80:144], scene(64, 300)) and np.array_equal(mirrored[144:208], mirrored[143:79:-1])
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_strip_survives_being_reworked(seed: int):
+    assert min(histories.reworked(scene(32, 900), np.random.default_rng(seed)).shape[:2]) >= histories.SHORTEST - 15
 
 
 def test_the_same_draw_gives_the_same_picture_and_another_one_another():
