@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segmentation.forgeries import histories
@@ -30,6 +30,7 @@ def test_softer_keeps_the_size_and_loses_detail():
     assert softer.shape == picture.shape and softer.dtype == np.uint8 and detail(softer) < 0.6 * detail(picture)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(100, 420), width=st.integers(100, 420))
 def test_reworked_pictures_are_pictures_large_enough_for_a_crop(seed: int, height: int, width: int):
     picture = scene(height, width)
@@ -47,6 +48,7 @@ def test_a_small_picture_is_mirrored_to_the_size_of_a_crop():
     assert np.array_equal(mirrored[80:144], scene(64, 300)) and np.array_equal(mirrored[144:208], mirrored[143:79:-1])
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_strip_survives_being_reworked(seed: int):
     assert min(histories.reworked(scene(32, 900), np.random.default_rng(seed)).shape[:2]) >= histories.SHORTEST - 15
