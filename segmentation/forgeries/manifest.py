@@ -60,7 +60,7 @@ class Manifest:
             "size": plan.size,
             "shrink": None if plan.shrink is None else list(plan.shrink),
             "soften": None if plan.soften is None else list(plan.soften),
-            "rework": plan.rework or None,  # absent from folders that are older than the setting
+            "rework": plan.rework,
             "variants": list(plan.variants),
             "autoencoder": plan.autoencoder,
             "autoencoder_settings": None if autoencoder is None else _as_json(autoencoder.settings),
@@ -70,7 +70,8 @@ class Manifest:
         before = read_manifest(plan.out)
         if "settings" not in before and plan.out.is_dir() and any(plan.out.iterdir()):
             raise FakeclfError(f"{plan.out} holds something else; choose a new folder")
-        self._same("", before.get("settings", self.settings), self.settings)
+        # Folders that are older than the setting do not have it.
+        self._same("", {"rework": False} | before.get("settings", self.settings), self.settings)
         self.generators = dict(before.get("generators", {}))
         for name, (text, source) in generators.items():
             about: dict[str, Any] = {

@@ -297,8 +297,16 @@ def test_photographs_can_be_reworked_first(run: Callable[..., Forged]) -> None:
     assert plain.keys() == reworked.keys() and not set(plain.values()) & set(reworked.values())
     # Every source gets the same photographs, at every call.
     assert originals(run("again", rework=True, sources=["whole:5", "flat:200"])) == reworked
-    with pytest.raises(FakeclfError, match="was made with rework True, not None"):
+    with pytest.raises(FakeclfError, match="was made with rework True, not False"):
         run("reworked")
+
+
+def test_a_folder_from_before_a_setting_is_gone_on_with(run: Callable[..., Forged]) -> None:
+    before = run().folder / "manifest.json"
+    settings = json.loads(before.read_text())
+    del settings["settings"]["rework"]
+    before.write_text(json.dumps(settings))
+    assert run(sources=["flat:200", "flat:100"]).generators.keys() == {"flat-200", "flat-100"}
 
 
 def test_what_cannot_be_used_is_named_once_and_skipped(run: Callable[..., Forged], photos: Path) -> None:
