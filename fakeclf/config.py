@@ -84,7 +84,8 @@ class Localizing:
     edges: Literal["grey", "any", "full"] = "full"
     """What of a mask's grey edge counts as inpainted: as it is, all of it (> 0), none of it (== 255)."""
     masks: str = "mix"
-    """Masks that are drawn anew at each visit, where a data set holds whole generated frames (``ut``)."""
+    """Masks that are drawn anew at each visit, where a data set holds whole generated frames (``ut``): strokes,
+    rectangles, blobs, mix, free-form ...; of several, separated by commas, one is chosen each time."""
     smallest: float = 0.02
     """Of drawn masks, as a share of the crop."""
     largest: float = 0.4

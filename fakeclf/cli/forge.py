@@ -27,8 +27,8 @@ from fakeclf.cli.table import table
     default=["mix"],
     show_default=True,
     metavar="KIND",
-    help="strokes, rectangles, blobs, mix (of these), shapes:FOLDER, coco:FILE, detector:FILE.onnx, "
-    "maskformer[:MODEL]. May be repeated: one is chosen each time.",
+    help="strokes, rectangles, blobs, mix (of these), free-form, shapes:FOLDER, coco:FILE, "
+    "detector:FILE.onnx, maskformer[:MODEL]. May be repeated: one is chosen each time.",
 )
 @click.option(
     "--area",

@@ -1,4 +1,4 @@
-"""Masks that are drawn: strokes, rectangles, blobs. All chance comes from the generator that is passed in.
+"""Masks that are drawn: strokes, rectangles, blobs, free form. All chance comes from the generator that is passed in.
 
 A mask is uint8 (h, w), 255 = inpainted for certain, with the height and width of its picture. Its area is the share of
 the picture at or above 128.
@@ -20,7 +20,17 @@ from fakeclf.registry import closest
 EDGE_RADIUS = 3.0
 """Standard deviation, in pixels, of the Gaussian that blurs the edges of rectangles, boxes and segments."""
 
-WAYS = ("strokes", "rectangles", "blobs", "mix", "shapes:FOLDER", "coco:FILE", "detector:FILE.onnx", "maskformer")
+WAYS = (
+    "strokes",
+    "rectangles",
+    "blobs",
+    "mix",
+    "free-form",
+    "shapes:FOLDER",
+    "coco:FILE",
+    "detector:FILE.onnx",
+    "maskformer",
+)
 _ATTEMPTS = 200
 _SKETCH = 256
 
@@ -67,9 +77,10 @@ def mask_source(text: str | Sequence[str], area: tuple[float, float] = (0.02, 0.
     """Open a source of masks by what a person would type.
 
     Args:
-        text: ``strokes``, ``rectangles``, ``blobs``, ``mix`` (each time one of these three), ``shapes:FOLDER`` (object
-            shapes from mask files), ``coco:FILE`` (boxes and segments of a COCO annotation file),
-            ``detector:FILE.onnx``, ``maskformer`` or ``maskformer:MODEL``. Of several, one is chosen each time.
+        text: ``strokes``, ``rectangles``, ``blobs``, ``mix`` (each time one of these three), ``free-form``
+            (rectangles and thick strokes together), ``shapes:FOLDER`` (object shapes from mask files), ``coco:FILE``
+            (boxes and segments of a COCO annotation file), ``detector:FILE.onnx``, ``maskformer`` or
+            ``maskformer:MODEL``. Of several, one is chosen each time.
         area: smallest and largest share of the picture that a mask covers.
 
     Raises:
@@ -86,6 +97,8 @@ def mask_source(text: str | Sequence[str], area: tuple[float, float] = (0.02, 0.
     drawn: dict[str, type[Drawn]] = {"strokes": Strokes, "rectangles": Rectangles, "blobs": Blobs}
     if text in drawn:
         return drawn[text](area)
+    if text == "free-form":
+        return FreeForm(area)
     if text == "mix":
         return Mix(tuple(kind(area) for kind in drawn.values()))
     from segmentation.forgeries import object_masks, onnx_detector
@@ -249,6 +262,39 @@ class Blobs(Drawn):
         level = np.quantile(sketch, 1 - share)
         field = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
         return to_mask(field >= level)
+
+
+@dataclass(frozen=True)
+class FreeForm(Drawn):
+    """Rectangles and thick strokes, one after the other, until they cover the area together.
+
+    Reference: after Zhao et al. 2021, "Large scale image completion via co-modulated generative adversarial networks",
+    arXiv:2103.10428, whose masks inpainters of large holes are trained and tested with. Theirs are drawn without a set
+    area.
+
+    Args:
+        side: longest side of a rectangle, a share of the picture's; small areas get shorter ones.
+        strokes: what draws the strokes.
+    """
+
+    side: float = 0.5
+    strokes: Strokes = Strokes(vertices=(4, 18), width=(0.05, 0.2))
+    kind: ClassVar[str] = "free-form"
+
+    def once(self, height: int, width: int, share: float, random: np.random.Generator) -> np.ndarray:
+        """See ``Drawn.once``."""
+        mask = Image.new("L", (width, height))
+        canvas = ImageDraw.Draw(mask)
+        longest = min(self.side, 1.5 * share**0.5)
+        while (left := share - area_of(np.asarray(mask))) > 0:
+            if random.random() < 0.5:
+                tall, wide = random.uniform(0, longest, 2) * (height, width)
+                x, y = random.uniform(-wide / 2, width - wide / 2), random.uniform(-tall / 2, height - tall / 2)
+                canvas.rectangle((x, y, x + wide, y + tall), fill=255)
+            else:
+                stroke = self.strokes.once(height, width, left * random.random(), random)
+                canvas.bitmap((0, 0), Image.fromarray(stroke), fill=255)
+        return np.asarray(mask)
 
 
 @dataclass(frozen=True)

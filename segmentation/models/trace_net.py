@@ -25,7 +25,13 @@ FRONTS = ("noise", "both", "picture")
 
 
 def build(
-    input_size: int | None = None, *, width: float = 1.0, front: str = "noise", grid: bool = True, contrast: bool = True
+    input_size: int | None = None,
+    *,
+    width: float = 1.0,
+    front: str = "noise",
+    grid: bool = True,
+    contrast: bool = True,
+    finest: int = 4,
 ) -> keras.Model:
     """Build Trace-Net: about 1.2 million parameters and 2 billion multiply-adds at 256x256, width 1.
 
@@ -35,17 +41,20 @@ def build(
         front: ``noise``, ``both`` (residuals and the picture) or ``picture``; the latter two for comparison.
         grid: whether it gets ``GridPhase``.
         contrast: whether features are set against the picture's own statistics.
+        finest: 4 or 8: pixels a side that each decision stands for, before it is enlarged; 8 for comparison.
 
     Input shape: (batch, height, width, 3), RGB 0-255. Output: ``mask``, (batch, height, width, 1).
 
     Raises:
-        FakeclfError: for an unknown front.
+        FakeclfError: for an unknown front, or another ``finest``.
     """
     if front not in FRONTS:
         raise FakeclfError(f"front must be {', '.join(FRONTS)}; received {front!r}")
+    if finest not in (4, 8):
+        raise FakeclfError(f"finest must be 4 or 8 pixels; received {finest!r}")
     pictures, x = picture_input(STRIDE)
     phases = GridPhase(name="grid_phase", dtype="float32")(x) if grid else None
-    return localizer(pictures, _logits(_front(x, front), phases, width, contrast), "trace_net")
+    return localizer(pictures, _logits(_front(x, front), phases, width, contrast, finest), "trace_net")
 
 
 def _front(x: Any, front: str) -> Any:
@@ -61,7 +70,7 @@ def _front(x: Any, front: str) -> Any:
     return noise if front == "noise" else keras.layers.Concatenate(name="noise_and_picture")([noise, x])
 
 
-def _logits(x: Any, phases: Any, width: float, contrast: bool) -> Any:
+def _logits(x: Any, phases: Any, width: float, contrast: bool, finest: int) -> Any:
     """Residuals (b, h, w, c) and grid phases (b, h / 8, w / 8, 40) or None, to logits (b, h, w, 1)."""
     full, half, quarter, eighth, sixteenth = (channels(count, width, 4) for count in (16, 32, 64, 96, 128))
     x = _conv(x, full, name="stem")
@@ -83,11 +92,12 @@ def _logits(x: Any, phases: Any, width: float, contrast: bool) -> Any:
         middle = _conv(Contrast(name="contrast_eighth")(middle), eighth, size=1, name="contrast_eighth_mix")
     x = ResizeBy(2, name="up_eighth")(_conv(x, quarter, size=1, name="to_eighth"))
     x = _conv(keras.layers.Concatenate(name="join_eighth")([x, middle]), quarter, name="decode_eighth")
-    x = ResizeBy(2, name="up_quarter")(x)
-    x = _conv(keras.layers.Concatenate(name="join_quarter")([x, fine]), quarter, name="decode_quarter")
+    if finest == 4:
+        x = ResizeBy(2, name="up_quarter")(x)
+        x = _conv(keras.layers.Concatenate(name="join_quarter")([x, fine]), quarter, name="decode_quarter")
     x = _conv(x, half, name="decode")
     logits = keras.layers.Conv2D(1, 1, name="logits", dtype="float32")(x)
-    return ResizeBy(4, name="up", dtype="float32")(logits)
+    return ResizeBy(finest, name="up", dtype="float32")(logits)
 
 
 def _conv(x: Any, filters: int, *, size: int = 3, strides: int = 1, dilation: int = 1, name: str) -> Any:

@@ -152,7 +152,8 @@ class CropReader:
     def __init__(self, size: int, recipe: Recipe) -> None:
         self.size, self.settings = size, recipe.localizing
         self.saved = self.settings.degrade_as == "saved again"
-        self.draw = mask_source(self.settings.masks, area=(self.settings.smallest, self.settings.largest)).draw
+        kinds = self.settings.masks.split(",")
+        self.draw = mask_source(kinds, area=(self.settings.smallest, self.settings.largest)).draw
         self.unreadable: dict[str, str] = {}
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0

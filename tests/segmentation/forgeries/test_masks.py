@@ -7,9 +7,9 @@ import pytest
 
 from fakeclf.errors import FakeclfError
 from segmentation.forgeries import masks
-from segmentation.forgeries.masks import Blobs, NoMask, Rectangles, Strokes, area_of, mask_source, soften
+from segmentation.forgeries.masks import Blobs, FreeForm, NoMask, Rectangles, Strokes, area_of, mask_source, soften
 
-KINDS = ("strokes", "rectangles", "blobs", "mix")
+KINDS = ("strokes", "rectangles", "blobs", "mix", "free-form")
 
 
 def draw(kind: str, seed: int, size: tuple[int, int] = (48, 64), area: tuple[float, float] = (0.02, 0.4)) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_pictures_of_any_shape_get_a_mask(kind: str, size: tuple[int, int]) -> N
 
 def test_only_rectangles_have_grey_edges() -> None:
     picture = np.zeros((128, 128, 3), np.uint8)
-    for source in (Strokes(), Blobs()):
+    for source in (Strokes(), Blobs(), FreeForm()):
         assert set(np.unique(source.draw(picture, "", np.random.default_rng(0)))) == {0, 255}
     assert len(np.unique(Rectangles().draw(picture, "", np.random.default_rng(0)))) > 20
     assert set(np.unique(Rectangles(edge=0).draw(picture, "", np.random.default_rng(0)))) == {0, 255}
@@ -73,6 +73,20 @@ def test_fewer_cells_make_fewer_blobs() -> None:
         return np.mean([label(source.draw(picture, "", np.random.default_rng(seed))).max() for seed in range(8)])
 
     assert blobs(8) > 2 * blobs(2)
+
+
+def test_free_form_lies_between_rectangles_and_strokes() -> None:
+    """Rectangles alone, or strokes alone, would lie on one side of it."""
+    from skimage.measure import perimeter
+
+    picture = np.zeros((128, 128, 3), np.uint8)
+
+    def edge(source: masks.MaskSource) -> float:
+        drawn = (source.draw(picture, "", np.random.default_rng(seed)) >= 128 for seed in range(20))
+        return float(np.mean([perimeter(mask) / mask.sum() for mask in drawn]))
+
+    found = edge(FreeForm((0.5, 0.6)))
+    assert edge(Rectangles((0.5, 0.6), count=1)) < found < edge(Strokes((0.5, 0.6)))
 
 
 def test_blurred_edges_lie_where_the_hard_edge_was() -> None:

@@ -19,7 +19,7 @@ def test_it_does_not_see_brightness() -> None:
     assert np.abs(np.asarray(seeing(shown())["mask"]) - np.asarray(seeing(shown() + 30)["mask"])).max() > 2e-3
 
 
-@pytest.mark.parametrize("settings", [{"front": "picture"}, {"grid": False}, {"contrast": False}])
+@pytest.mark.parametrize("settings", [{"front": "picture"}, {"grid": False}, {"contrast": False}, {"finest": 8}])
 def test_parts_can_be_left_out(settings: dict) -> None:
     assert trace_net.build(width=0.25, **settings)(shown())["mask"].shape == (1, 64, 64, 1)
 
@@ -35,3 +35,15 @@ def test_contrast_is_the_distance_from_the_mean_in_deviations() -> None:
 def test_an_unknown_front_is_refused() -> None:
     with pytest.raises(FakeclfError, match="noise, both, picture"):
         trace_net.build(front="nose")
+
+
+def test_decisions_of_another_size_are_refused() -> None:
+    with pytest.raises(FakeclfError, match="4 or 8"):
+        trace_net.build(finest=16)
+
+
+def test_decisions_of_8_pixels_go_without_what_lies_finer() -> None:
+    fine, coarse = (trace_net.build(width=0.25, finest=size) for size in (4, 8))
+    assert coarse.count_params() < fine.count_params()
+    names = {layer.name for layer in fine.layers} - {layer.name for layer in coarse.layers}
+    assert {"up_quarter", "join_quarter", "decode_quarter_conv"} <= names

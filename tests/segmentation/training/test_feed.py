@@ -67,6 +67,15 @@ def test_masks_lie_where_generated_pixels_are(frames: Path) -> None:
         assert inside[bright].mean() > 0.7
 
 
+def test_masks_of_several_kinds_are_named_with_commas(frames: Path) -> None:
+    large = with_("localizing.masks=blobs,free-form", "localizing.smallest=0.6", "localizing.largest=0.9")
+    feed = LocalizerFeed(large, datasets.load(f"ut:{frames}"))
+    shares = np.concatenate([truth["mask"].mean((1, 2, 3)) for _, truth in streamed(feed, range(4))])
+    assert shares.min() >= 0.6 and shares.max() <= 0.9
+    with pytest.raises(FakeclfError, match="did you mean 'blobs'"):
+        LocalizerFeed(with_("localizing.masks=strokes,blob"), datasets.load(f"ut:{frames}"))
+
+
 def test_pasted_pairs_show_their_hole_and_its_mask(pasted: Path) -> None:
     feed = LocalizerFeed(RECIPE, datasets.load(pasted))
     checked = list(feed.checking(["mask"]))
