@@ -42,6 +42,16 @@ def test_reworked_pictures_are_pictures_large_enough_for_a_crop(seed: int, heigh
     assert np.allclose(reworked.mean((0, 1)), picture.mean((0, 1)), atol=25)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_denoising_takes_grain_and_leaves_edges(seed: int):
+    """Six draws: medians and total variation, as the generator has it."""
+    left, right = np.full((64, 64, 3), 60.0), np.full((64, 64, 3), 180.0)
+    grainy = np.concatenate([left, right], 1) + np.random.default_rng(0).normal(0, 4, (64, 128, 3))
+    clean = histories._denoised(np.rint(grainy).astype(np.uint8), np.random.default_rng(seed)).astype(float)
+    assert clean[8:-8, 8:48].std() < 0.7 * grainy[8:-8, 8:48].std()
+    assert (clean[8:-8, 68:72].mean() - clean[8:-8, 56:60].mean()) > 100
+
+
 def test_a_small_picture_is_mirrored_to_the_size_of_a_crop():
     mirrored = histories._mirrored(scene(64, 300))
     assert mirrored.shape == (histories.SHORTEST, 300, 3)
