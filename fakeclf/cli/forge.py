@@ -56,7 +56,9 @@ from fakeclf.cli.table import table
     help="Then shrink it by such a factor and enlarge it again, with grain: smooth, as a lossless scan is.",
 )
 @click.option(
-    "--rework", is_flag=True, help="Then turn, resize, sharpen and save it again, as pictures on the web were; drawn."
+    "--rework",
+    is_flag=True,
+    help="Then denoise, turn, resize, sharpen and save it again, as pictures on the web were; drawn.",
 )
 @click.option(
     "--variants",

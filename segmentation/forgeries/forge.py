@@ -79,7 +79,7 @@ def forge(
         soften: each photograph is then made smaller by a factor drawn from this range and enlarged back to its size,
             with a little grain: as smooth as film scans and pictures straight from a sensor, which JPEG photographs and
             shrunk ones are not. None leaves it as it is.
-        rework: each photograph is then turned, resized, sharpened, saved again, as is drawn for it, see
+        rework: each photograph is then denoised, turned, resized, sharpened, saved again, as is drawn for it, see
             ``histories.reworked``.
         variants: which of ``names.VARIANTS`` are written; ``fakefake`` needs ``autoencoder``.
         autoencoder: a source that regenerates whole frames, for ``fakefake``.
