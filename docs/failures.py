@@ -44,6 +44,7 @@ CASES = (
     Case("source not trained on: patch", "patch"),
     Case("hole of 1 %", share=0.01),
     Case("hole of 50 %", share=0.5),
+    Case("hole of 80 %", share=0.8),
     Case("the whole frame regenerated", share=1.0),
     Case("saved again as JPEG 95", change="jpeg:95"),
     Case("saved again as JPEG 90", change="jpeg:90"),
