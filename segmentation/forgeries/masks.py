@@ -77,14 +77,12 @@ def mask_source(text: str | Sequence[str], area: tuple[float, float] = (0.02, 0.
     """Open a source of masks by what a person would type.
 
     Args:
-        text: ``strokes``, ``rectangles``, ``blobs``, ``mix`` (each time one of these three), ``free-form``
-            (rectangles and thick strokes together), ``shapes:FOLDER`` (object shapes from mask files), ``coco:FILE``
-            (boxes and segments of a COCO annotation file), ``detector:FILE.onnx``, ``maskformer`` or
-            ``maskformer:MODEL``. Of several, one is chosen each time.
+        text: one of ``WAYS``; ``mix`` is each time one of the three before it, ``free-form`` rectangles and strokes
+            together, ``shapes`` are mask files, ``coco`` boxes and segments. Of several, one is chosen each time.
         area: smallest and largest share of the picture that a mask covers.
 
     Raises:
-        FakeclfError: no such source, a bad area, or a file or package that a source needs is missing.
+        FakeclfError: no such source, a bad area, or a file or package that is missing.
     """
     low, high = area
     if not 0 < low < high < 1:
@@ -95,12 +93,11 @@ def mask_source(text: str | Sequence[str], area: tuple[float, float] = (0.02, 0.
         return mask_source(text[0], area) if len(text) == 1 else Mix(tuple(mask_source(one, area) for one in text))
     way, _, what = text.partition(":")
     drawn: dict[str, type[Drawn]] = {"strokes": Strokes, "rectangles": Rectangles, "blobs": Blobs}
-    if text in drawn:
-        return drawn[text](area)
-    if text == "free-form":
-        return FreeForm(area)
     if text == "mix":
         return Mix(tuple(kind(area) for kind in drawn.values()))
+    drawn["free-form"] = FreeForm
+    if text in drawn:
+        return drawn[text](area)
     from segmentation.forgeries import object_masks, onnx_detector
 
     opened: dict[str, Callable[..., MaskSource]] = {
@@ -266,11 +263,7 @@ class Blobs(Drawn):
 
 @dataclass(frozen=True)
 class FreeForm(Drawn):
-    """Rectangles and thick strokes, one after the other, until they cover the area together.
-
-    Reference: after Zhao et al. 2021, "Large scale image completion via co-modulated generative adversarial networks",
-    arXiv:2103.10428, whose masks inpainters of large holes are trained and tested with. Theirs are drawn without a set
-    area.
+    """Rectangles and thick strokes until they cover the area, after Zhao et al. 2021, arXiv:2103.10428.
 
     Args:
         side: longest side of a rectangle, a share of the picture's; small areas get shorter ones.
