@@ -6,7 +6,7 @@ is put into the hole for the network to shape; it is the same noise at every cal
 Half a million parameters: it paints grass and walls, not faces.
 
 References: Gortler et al. 1996, The Lumigraph (pull-push); Yu et al. 2019, arXiv:1806.03589 (gated convolution); Zeng
-et al. 2021, arXiv:2104.01431 (dilations side by side).
+et al. 2021, arXiv:2104.01431 (dilations side by side); Karras et al. 2020, arXiv:1912.04958 (colours at every size).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ STRIDES = (4, 8)
 KERNELS = (3, 5)
 UPSAMPLERS = ("nearest", "bilinear", "transposed", "shuffle")
 NORMALISATIONS = ("none", "group")
+COLOURS = ("last", "every")
+NOISE = ("hole", "layers")
 GROUPS = 4
 RATES = (1, 2, 4, 8)
 
@@ -41,6 +43,8 @@ def build(
     blocks: int = 4,
     gated: bool = True,
     normalisation: str = "none",
+    colours: str = "last",
+    noise: str = "hole",
     precision: str = "float32",
 ) -> keras.Model:
     """Build the inpainter with fresh weights; before its last convolution has learnt, it gives the smooth fill.
@@ -54,6 +58,8 @@ def build(
         blocks: how many of them look near and far.
         gated: False puts a leaky ReLU in the place of each gate.
         normalisation: of the blocks, ``none`` or ``group``.
+        colours: painted by the ``last`` convolution, or by one at ``every`` size, enlarged and added up (StyleGAN 2).
+        noise: put into the ``hole`` that the network sees, or there and into the decoder's ``layers`` (StyleGAN).
         precision: Keras dtype policy of the convolutions, such as "mixed_bfloat16" for training.
 
     Input: a dictionary, ``pictures`` (batch, height, width, 3), float 0-255, and ``holes`` (batch, height, width, 1),
@@ -68,17 +74,19 @@ def build(
         "stride": (stride, STRIDES),
         "kernel": (kernel, KERNELS),
         "normalisation": (normalisation, NORMALISATIONS),
+        "colours": (colours, COLOURS),
+        "noise": (noise, NOISE),
     }
     for name, (value, allowed) in chosen.items():
         if value not in allowed:
             raise FakeclfError(f"{name} must be one of {', '.join(map(str, allowed))}; received {value!r}")
-    parts = _Parts(precision, upsampler, kernel, gated, normalisation)
+    parts = _Parts(precision, upsampler, kernel, gated, normalisation, noise == "layers")
     pictures = keras.Input((None, None, 3), name="pictures")
     holes = keras.Input((None, None, 1), name="holes")
     scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="to_unit")(pictures)
     padded = PadToMultiple(stride, dtype="float32", name="pad")(scaled)
     padded_holes = PadToMultiple(stride, dtype="float32", name="pad_holes")(holes)
-    filled = _network(parts, width, stride, blocks)([padded, padded_holes])
+    filled = _network(parts, width, stride, blocks, colours == "every")([padded, padded_holes])
     filled = CropLike(dtype="float32", name="crop")(filled, pictures)
     filled = keras.layers.Rescaling(255.0, dtype="float32", name="to_byte")(filled)
     filled = Clip(0.0, 255.0, dtype="float32", name="clip")(filled)
@@ -86,7 +94,7 @@ def build(
     return keras.Model({"pictures": pictures, "holes": holes}, whole, name="inpainter")
 
 
-def _network(parts: _Parts, width: float, stride: int, blocks: int) -> keras.Model:
+def _network(parts: _Parts, width: float, stride: int, blocks: int, everywhere: bool) -> keras.Model:
     """The network proper: [pictures in [0, 1], holes], sides multiples of ``stride``, to whole pictures."""
     pictures, holes = keras.Input((None, None, 3)), keras.Input((None, None, 1))
     full, half, quarter = (channels(count, width, 4) for count in (16, 32, 64))
@@ -98,16 +106,21 @@ def _network(parts: _Parts, width: float, stride: int, blocks: int) -> keras.Mod
         x = parts.gate(x, quarter, 4, "to_eighth", strides=2)
     for block in range(blocks):
         x = parts.near_and_far(x, quarter, f"block_{block + 1}")
+    painted = None
     if stride == 8:
         x = parts.twice(x, quarter, "up_quarter")
         x = parts.gate(parts.add(x, second), quarter, parts.kernel, "quarter_again")
+        if everywhere:
+            painted = parts.colours(x, painted, "colours_at_quarter")
     x = parts.twice(x, half, "up_half")
     x = parts.gate(parts.add(x, first), half, parts.kernel, "half_again")
+    if everywhere:
+        painted = parts.colours(x, painted, "colours_at_half")
     # Few channels and no gates at full size, which would take two thirds of the time.
     x = keras.layers.ReLU(dtype=parts.precision)(parts.twice(x, full, "up_full"))
     x = keras.layers.Concatenate(dtype=parts.precision)([x, holed])
-    x = parts.conv(x, full, parts.kernel, "full")
-    x = parts.conv(keras.layers.ReLU(dtype=parts.precision)(x), 3, parts.kernel, "colours", kernel_initializer="zeros")
+    x = keras.layers.ReLU(dtype=parts.precision)(parts.conv(x, full, parts.kernel, "full"))
+    x = parts.colours(x, painted, "colours")
     painted = keras.layers.Add(dtype="float32", name="painted")([smooth, x])
     return keras.Model(
         [pictures, holes], Paste(dtype="float32", name="whole")([smooth, painted, holes]), name="network"
@@ -178,6 +191,34 @@ class HoledInput(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("segmentation")
+class AddNoise(keras.layers.Layer):
+    """The features and normal noise, one value a position, times a strength that each channel learns.
+
+    Args:
+        seed: of the noise, which is the same at every call.
+
+    Input and output shape: (batch, h, w, c). Reference: Karras et al. 2019, arXiv:1812.04948.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.strength = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="strength")
+
+    def call(self, x: Any) -> Any:
+        batch, height, width, _ = ops.shape(x)
+        return x + self.strength * keras.random.normal((batch, height, width, 1), seed=self.seed, dtype=x.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("segmentation")
 class Gate(keras.layers.Layer):
     """The first half of the channels, through a leaky ReLU, times the sigmoid of the second half.
 
@@ -217,6 +258,7 @@ class _Parts:
     kernel: int
     gated: bool
     normalisation: str
+    noisy: bool
 
     def conv(self, x: Any, filters: int, size: int, name: str, **kwargs: Any) -> Any:
         return keras.layers.Conv2D(filters, size, padding="same", dtype=self.precision, name=name, **kwargs)(x)
@@ -240,8 +282,19 @@ class _Parts:
     def add(self, x: Any, y: Any) -> Any:
         return keras.layers.Add(dtype=self.precision)([x, y])
 
+    def colours(self, x: Any, smaller: Any, name: str) -> Any:
+        """Three channels of colour, on top of those of half the size, where there are any."""
+        x = self.conv(x, 3, self.kernel, name, kernel_initializer="zeros")
+        if smaller is None:
+            return x
+        return self.add(EnlargeBilinear(2, dtype=self.precision, name=f"{name}_below")(smaller), x)
+
     def twice(self, x: Any, filters: int, name: str) -> Any:
-        """Twice the height and width."""
+        """Twice the height and width, with noise in it if so chosen."""
+        x = self._enlarged(x, filters, name)
+        return AddNoise(dtype=self.precision, name=f"{name}_noise")(x) if self.noisy else x
+
+    def _enlarged(self, x: Any, filters: int, name: str) -> Any:
         if self.upsampler == "transposed":
             size = 2 if self.kernel == 3 else 4  # multiples of the stride: others overlap in a checkerboard
             layer = keras.layers.Conv2DTranspose

@@ -55,12 +55,15 @@ class Inpainters:
             "normalisation": str(random.choice(inpainter.NORMALISATIONS)),
             "loss": tuple(LOSSES)[(number // 2) % 2],
             "adversary": float(random.choice(ADVERSARIES)),
+            "colours": str(random.choice(inpainter.COLOURS)),
+            "noise": str(random.choice(inpainter.NOISE)),
         }
 
     def describe(self, drawn: dict[str, Any]) -> tuple[str, str]:
         return (
             f"{drawn['upsampler']} {drawn['kernel']}x{drawn['kernel']}, 1/{drawn['stride']}, width {drawn['width']:g}, "
-            f"{drawn['blocks']} blocks, {'gated' if drawn['gated'] else 'plain'}, {drawn['normalisation']} norm",
+            f"{drawn['blocks']} blocks, {'gated' if drawn['gated'] else 'plain'}, {drawn['normalisation']} norm, "
+            f"colours at {drawn['colours']} size, noise in {drawn['noise']}",
             f"{drawn['loss']} + {drawn['adversary']:g} adversary",
         )
 

@@ -85,7 +85,10 @@ def test_every_architecture_fills_any_size_and_comes_back(upsampler: str, stride
         blocks=1,
         gated=not plain,
         normalisation="group" if plain else "none",
+        colours="every" if plain else "last",
+        noise="layers" if plain else "hole",
     )
+    assert ("colours_at_half_below" in _names(model), "up_full_noise" in _names(model)) == (plain, plain)
     colours = model.get_layer("network").get_layer("colours")
     colours.kernel.assign(np.random.default_rng(0).normal(0, 0.3, colours.kernel.shape))
     gates = [layer for layer in model.get_layer("network").layers if isinstance(layer, inpainter.Gate)]
@@ -100,8 +103,43 @@ def test_every_architecture_fills_any_size_and_comes_back(upsampler: str, stride
     np.testing.assert_allclose(again.predict_on_batch(given), filled, atol=1e-3)
 
 
+def _names(model: keras.Model) -> set[str]:
+    return {layer.name for layer in model.get_layer("network").layers}
+
+
+def test_colours_of_every_size_add_up():
+    """A constant that each size paints, in a picture of one colour, is there once for each."""
+    given = {name: np.zeros_like(array) for name, array in inputs(16, 24).items()}
+    given["holes"][:, 4:12, 4:20] = 1
+    model = inpainter.build(width=0.25, stride=8, blocks=1, colours="every")
+    names = ("colours_at_quarter", "colours_at_half", "colours")
+    for value, name in zip((1, 2, 4), names, strict=True):
+        model.get_layer("network").get_layer(name).bias.assign([value / 255] * 3)
+    filled = np.asarray(model(given))
+    np.testing.assert_allclose(filled, 7 * np.broadcast_to(given["holes"], filled.shape), atol=1e-3)
+
+
+def test_noise_is_as_strong_as_learnt_and_the_same_at_every_call():
+    layer = inpainter.AddNoise()
+    x = np.full((2, 40, 50, 3), 5, "float32")
+    np.testing.assert_array_equal(layer(x), x)
+    layer.strength.assign([0.0, 1.0, 3.0])
+    first = np.asarray(layer(x))
+    np.testing.assert_array_equal(layer(x), first)
+    np.testing.assert_allclose((first - x).std((0, 1, 2)), [0, 1, 3], rtol=0.1)
+    np.testing.assert_allclose(first[..., 2] - 5, 3 * (first[..., 1] - 5), atol=1e-5)
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("upsampler", "cubic"), ("stride", 3), ("kernel", 4), ("normalisation", "batch")]
+    ("name", "value"),
+    [
+        ("upsampler", "cubic"),
+        ("stride", 3),
+        ("kernel", 4),
+        ("normalisation", "batch"),
+        ("colours", "first"),
+        ("noise", "some"),
+    ],
 )
 def test_an_unknown_architecture_is_named(name: str, value: object):
     with pytest.raises(FakeclfError, match=f"{name} must be one of .*; received {value!r}"):
