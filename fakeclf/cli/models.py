@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": ("fakeclf.cli.models:verify", "Check the files of bundles by their hashes, and replay their cases."),
     "regress": ("fakeclf.cli.regress:regress", "Keep misjudged pictures beside a model as tests."),
     "calibrate": ("fakeclf.cli.calibrate:calibrate", "Turn a model's scores into probabilities that can be believed."),
+    "average": ("fakeclf.cli.models:average_models", "The mean of the weights of two bundles, as a bundle."),
     "import": ("fakeclf.cli.models:import_model", "Make a bundle of weights that a model's authors published."),
     "export": ("fakeclf.cli.export:export", "Write a model for LiteRT, ONNX or as a SavedModel."),
 }
@@ -26,7 +27,7 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def models() -> None:
-    """List, show, verify, calibrate, import and export models; keep what they misjudged."""
+    """List, show, verify, calibrate, average, import and export models; keep what they misjudged."""
 
 
 @click.command("list")
@@ -117,6 +118,27 @@ def verify(ctx: click.Context, names: Sequence[str], no_replay: bool, strict: bo
     elif not found:
         click.echo("no bundles found; `fakeclf train` makes one")
     ctx.exit(1 if failed else 0)
+
+
+@click.command("average")
+@click.argument("before")
+@click.argument("after")
+@click.option("--share", type=float, default=0.5, show_default=True, help="Of AFTER in the mean, between 0 and 1.")
+@click.option("--name", required=True, metavar="WORD", help="Name of the bundle.")
+@click.option("--force", is_flag=True, help="Replace a bundle of that name.")
+@click.option("--out", type=click.Path(path_type=Path), default="saved_models", show_default=True)
+def average_models(before: str, after: str, share: float, name: str, force: bool, out: Path) -> None:
+    """Make a bundle of the mean of the weights of BEFORE and AFTER, where AFTER was trained on from BEFORE.
+
+    The mean forgets less of what BEFORE knew. Its card is that of AFTER without results, calibration and reach: its
+    threshold and all it can do must be measured again (`fakeclf evaluate`, `fakeclf models calibrate`).
+    """
+    from fakeclf.averaging import average
+    from fakeclf.cli.quiet import load_tensorflow
+
+    load_tensorflow()
+    folder = average(before, after, share=share, name=name, out=out, force=force)
+    click.echo(f"{folder}  (`fakeclf models show {folder.name}`)")
 
 
 @click.command("import")
