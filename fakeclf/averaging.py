@@ -42,7 +42,8 @@ def average(
     if cards[0].model != cards[1].model or shapes[0] != shapes[1]:
         raise FakeclfError(
             f"{before} ({cards[0].model}, {cards[0].parameters:,} parameters) and {after} ({cards[1].model}, "
-            f"{cards[1].parameters:,}) are not of one architecture; average a network with one that was trained on from it"
+            f"{cards[1].parameters:,}) are not of one architecture; average a network with one "
+            "that was trained on from it"
         )
     mean = [
         (1 - share) * first + share * second
