@@ -105,6 +105,7 @@ _FIXED = {
     "copy": "segmentation.forgeries.patch:CopyMove",
     "resampled": "segmentation.forgeries.resampled:Resampled",
     "renoised": "segmentation.forgeries.resampled:Renoised",
+    "random-decoder": "segmentation.forgeries.random_decoder:RandomDecoder",
 }
 _OPENED_WITH = {
     "onnx": "segmentation.forgeries.onnx_inpainter:OnnxInpainter",

@@ -113,7 +113,7 @@ def test_a_pattern_stands_for_all_the_bundles_it_fits() -> None:
 
 
 def test_names_hold_the_built_in_sources_and_the_shipped_autoencoder() -> None:
-    fixed = {"telea", "navier-stokes", "biharmonic", "patch", "copy", "resampled", "renoised"}
+    fixed = {"telea", "navier-stokes", "biharmonic", "patch", "copy", "resampled", "renoised", "random-decoder"}
     assert fixed | {"small-autoencoder"} <= set(NAMES)
     assert "cifake" not in NAMES
 
@@ -138,7 +138,7 @@ def test_open_source_explains_what_it_cannot_open(text: str, message: str) -> No
 def test_sources_without_a_network_are_opened_without_keras() -> None:
     code = (
         "import sys; from segmentation.forgeries.inpainters import open_source\n"
-        "for name in ('biharmonic', 'patch', 'copy', 'resampled', 'renoised'): open_source(name)\n"
+        "for name in ('biharmonic', 'patch', 'copy', 'resampled', 'renoised', 'random-decoder'): open_source(name)\n"
         "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
