@@ -26,7 +26,7 @@ def test_the_list_imports_nothing_heavy(scale: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0 and done.stderr == ""
     lines = [line.split() for line in done.stdout.splitlines()[2:]]
-    assert len(lines) == 19 and ["nix_table1", "Li"] in [line[:2] for line in lines]
+    assert len(lines) == 20 and ["nix_table1", "Li"] in [line[:2] for line in lines]
     needed = {line[0]: " ".join(line) for line in lines}
     if scale == "full":
         assert "--data celeba-gl=FOLDER" in needed["nix_table1"] and "cifake, deepfakeart" in needed["classifier_test"]
