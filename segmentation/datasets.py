@@ -46,6 +46,7 @@ class Pair:
         source: name of the photograph; all that was made from one is in one part.
         generator: what made the inpainted pixels ("telea", "taef2", ...); "" for pristine pictures.
         drawn: see ``image``.
+        forged_here: a manifest of ``fakeclf forge`` names it, so its mask is the right way round, however large.
     """
 
     image: str
@@ -54,6 +55,7 @@ class Pair:
     source: str = ""
     generator: str = ""
     drawn: bool = False
+    forged_here: bool = False
 
     @property
     def label(self) -> int:
@@ -168,11 +170,13 @@ def _records(folder: str, variant: str) -> list[tuple[Pair, str]]:
     root = _folder(folder)
     found: list[tuple[Pair, str]] = []
     pristine: dict[tuple[str, str], Pair] = {}
-    for name, files, source, generator in _described(root):
+    for name, files, source, generator, forged_here in _described(root):
         shown = next((files[kind] for kind in wanted if kind in files), None)
         original = str(files["original"]) if "original" in files else None
         if shown is not None and "mask" in files:
-            found.append((Pair(str(shown), str(files["mask"]), original, source, generator), _part(shown, root)))
+            mask = str(files["mask"])
+            pair = Pair(str(shown), mask, original, source, generator, forged_here=forged_here)
+            found.append((pair, _part(shown, root)))
         if original is not None:
             pristine.setdefault((source, _part(root / name, root)), Pair(original, None, None, source))
     return [*found, *((pair, part) for (_, part), pair in pristine.items())]
@@ -182,25 +186,25 @@ def _universal(folder: str, variant: str) -> list[tuple[Pair, str]]:
     """Whole frames and their originals; no masks are needed."""
     root = _folder(folder)
     found = []
-    for name, files, source, generator in _described(root):
+    for name, files, source, generator, _ in _described(root):
         if "original" in files and "inpainted" in files:
             frame, original = str(files["inpainted"]), str(files["original"])
             found.append((Pair(frame, None, original, source, generator, drawn=True), _part(root / name, root)))
     return found
 
 
-def _described(root: Path) -> Iterator[tuple[str, dict[str, Path], str, str]]:
-    """Each record of a folder: its name, files by variant, photograph and generator.
+def _described(root: Path) -> Iterator[tuple[str, dict[str, Path], str, str, bool]]:
+    """Each record of a folder: its name, files by variant, photograph, generator, and whether a manifest names it.
 
-    The last two come from the manifest, where there is one; else from the name and the innermost folder that is no
-    part.
+    Photograph and generator come from the manifest, where there is one; else from the name and the innermost folder
+    that is no part.
     """
     known = _manifest(root)
     for name, files in sorted(find_records(root).items()):
         *above, identity = name.split("/")
         about = known.get(name, {})
         generator = next((part for part in reversed(above) if part not in PART_OF), root.name)
-        yield name, files, about.get("photo", identity), about.get("generator", generator)
+        yield name, files, about.get("photo", identity), about.get("generator", generator), name in known
 
 
 def _two_folders(text: str, variant: str) -> list[tuple[Pair, str]]:

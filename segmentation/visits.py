@@ -112,7 +112,9 @@ class Visits:
     def _look(self, place: int, path: str, pair: Pair | None = None, pristine: Visit | None = None) -> Visit | None:
         try:
             original = images.read(path)
-            mask = read_mask(pair.mask, original.shape[:2]) if pair is not None and pair.mask else None
+            mask = None
+            if pair is not None and pair.mask:
+                mask = read_mask(pair.mask, original.shape[:2], sure=pair.forged_here)
             picture, moved = self._through(path, original, mask)
             start = time.perf_counter()
             found = self.locate(picture)

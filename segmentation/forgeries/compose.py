@@ -66,13 +66,20 @@ def binary(mask: np.ndarray, edges: str = "full") -> np.ndarray:
     raise FakeclfError(f"edges of masks must be read as one of {', '.join(EDGES)}; received {edges!r}")
 
 
-def check_mask(mask: np.ndarray, picture: np.ndarray | tuple[int, int] | None = None, name: str = "mask") -> np.ndarray:
+def check_mask(
+    mask: np.ndarray,
+    picture: np.ndarray | tuple[int, int] | None = None,
+    name: str = "mask",
+    *,
+    sure: bool = False,
+) -> np.ndarray:
     """The mask in grey, if it can be one; a mask that looks inverted is let through with a warning in the log.
 
     Args:
         mask: uint8 (h, w) or (h, w, 3) with three channels alike.
         picture: the picture it belongs to, or its (height, width); None leaves the size unchecked.
         name: what to call the mask in messages, such as its path.
+        sure: it is known to be the right way round: no warning.
 
     Returns:
         uint8 (h, w).
@@ -96,7 +103,7 @@ def check_mask(mask: np.ndarray, picture: np.ndarray | tuple[int, int] | None = 
     if brightest < _WHITE:
         what = "all black" if brightest == 0 else f"nearly black (brightest value {brightest} of 255)"
         raise FakeclfError(f"{name} is {what}; white (255) must mark what is inpainted; leave out untouched pictures")
-    if looks_inverted(mask):
+    if not sure and looks_inverted(mask):
         _log.warning(
             "%s looks inverted: %.0f%% of it is white, most of its border too; white should mark what is inpainted",
             name,
@@ -112,12 +119,13 @@ def looks_inverted(mask: np.ndarray) -> bool:
     return bool(white.mean() > _MOSTLY and border.mean() > 0.5)
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_mask(path: str | Path, size: tuple[int, int] | None = None, *, sure: bool = False) -> np.ndarray:
     """Read and check a mask file.
 
     Args:
         path: a picture file.
         size: (height, width) of its picture; None leaves the size unchecked.
+        sure: see :func:`check_mask`.
 
     Returns:
         uint8 (h, w), 255 = inpainted for certain.
@@ -125,7 +133,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
     Raises:
         FakeclfError: it cannot be read, or see :func:`check_mask`.
     """
-    return check_mask(images.read(path), size, str(path))
+    return check_mask(images.read(path), size, str(path), sure=sure)
 
 
 def _size(pixels: np.ndarray) -> str:

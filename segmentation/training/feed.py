@@ -207,7 +207,7 @@ class CropReader:
         if pair.mask is None:
             window = self._window(picture.shape, random)
             return picture[window], np.zeros((self.size, self.size), np.float32)
-        grey = self._read_mask(pair.mask, picture)
+        grey = self._read_mask(pair.mask, picture, pair.forged_here)
         window = self._window(picture.shape, random, grey)
         return picture[window], compose.binary(grey[window], self.settings.edges)
 
@@ -243,8 +243,8 @@ class CropReader:
     def _read(self, path: str) -> np.ndarray:
         return self._cached(path, lambda: images.read(path))
 
-    def _read_mask(self, path: str, picture: np.ndarray) -> np.ndarray:
-        return self._cached(path, lambda: compose.read_mask(path, picture.shape[:2]))
+    def _read_mask(self, path: str, picture: np.ndarray, sure: bool) -> np.ndarray:
+        return self._cached(path, lambda: compose.read_mask(path, picture.shape[:2], sure=sure))
 
     def _cached(self, path: str, read: Any) -> np.ndarray:
         if path in self._kept:

@@ -66,6 +66,8 @@ def test_a_manifest_knows_better_than_names(tmp_path: Path) -> None:
     (root / "manifest.json").write_text(json.dumps({"pairs": told}))
     found = datasets.load(root, validation=0)
     assert len(found.train) == 3 and {pair.source for pair in found.train} == {"holiday.jpg"}
+    assert [pair.forged_here for pair in found.train if pair.mask] == [True, True]
+    assert not any(pair.forged_here for pair in datasets.load(records(tmp_path / "brought")).train)
     (root / "manifest.json").write_text('{"pairs": [{"id": 1}]}')
     with pytest.raises(FakeclfError, match="no manifest"):
         datasets.load(root)

@@ -82,6 +82,8 @@ def test_an_inverted_looking_mask_is_warned_of(caplog: pytest.LogCaptureFixture)
         large[1:-1, 1:-1] = 255
         compose.check_mask(large, name="large.png")
         assert not caplog.records
+        assert compose.check_mask(255 - hole(), name="odd.png", sure=True).any()
+        assert not caplog.records
         assert compose.check_mask(255 - hole(), name="odd.png").any()
     assert "odd.png looks inverted" in caplog.text
 
