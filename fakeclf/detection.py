@@ -26,7 +26,7 @@ from fakeclf.errors import FakeclfError
 from fakeclf.evidence import sentences
 from fakeclf.registry import resolve
 from fakeclf.verdict import Verdict, Vote, decide
-from fakeclf.voters import Voter, open_voters
+from fakeclf.voters import Voter, open_voters, without_vote
 
 STABILITY = ("jpeg:85", "resize:0.75")
 """What a verdict must survive to be called stable."""
@@ -130,7 +130,7 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
     size = (pixels.shape[1], pixels.shape[0])
     found = traces.read(pixels)
     verdict = Verdict(None, size=size, pixels=pixels, traces=found.to_json())
-    reasons = [voter.no_vote(size, found, lossy) for voter in voters]
+    reasons = without_vote(voters, size, found, lossy)
     # A mask is shown even if no localizer votes: that of the first that may, else of the first.
     localizers = [(bool(why_not), place) for place, why_not in enumerate(reasons) if voters[place].localizes]
     shown = voters[min(localizers)[1]] if localizers else None

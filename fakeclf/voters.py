@@ -84,6 +84,21 @@ class Voter:
         )
 
 
+def without_vote(voters: Sequence[Voter], size: tuple[int, int], traces: Traces, lossy: str = "") -> list[str]:
+    """Why each has no vote on a picture, "" where it has one, see ``Voter.no_vote``.
+
+    Where a localizer for pictures that were saved again has one, other localizers have none: it was trained for what
+    is left of a forgery, and two that look for the same would be wrong twice as often.
+    """
+    reasons = [voter.no_vote(size, traces, lossy) for voter in voters]
+    localizers = [place for place, voter in enumerate(voters) if voter.localizes and not reasons[place]]
+    for_it = [place for place in localizers if voters[place].reach.highest_jpeg_quality is not None]
+    for place in localizers:
+        if for_it and place not in for_it:
+            reasons[place] = f"{voters[for_it[0]].name} is the one for pictures saved as JPEG {traces.jpeg_quality}"
+    return reasons
+
+
 def open_voters(names: str | Path | Sequence[str | Path] | None = None, *, threads: int | None = None) -> list[Voter]:
     """Models that are ready to be asked, from several threads if need be, loaded once a process.
 

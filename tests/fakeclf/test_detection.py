@@ -113,6 +113,13 @@ def test_the_picture_s_own_compression_chooses_the_localizer() -> None:
         found = detect(changed, models=[untouched, saved], stability=False)
         assert asked == [name] and found.verdict == (verdict or "cannot tell")
         assert found.area == (1.0 if name == "saved" else 0.0)
+    # Where both could judge, the one for saved pictures alone does, whichever comes first.
+    reaching = localizer(noting("reaching", 0.0), "reaching", reach=Reach(jpeg_quality=85))
+    for models in ([reaching, saved], [saved, reaching]):
+        asked.clear()
+        found = detect(degrade.parse("jpeg:90").apply(photograph), models=models, stability=False)
+        assert asked == ["saved"] and found.verdict == "fake"
+        assert "saved is the one for pictures saved as JPEG 90" in {vote.no_vote for vote in found.votes}
 
 
 def test_what_saving_again_changes_flips() -> None:
