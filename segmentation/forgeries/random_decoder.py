@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fakeclf.errors import FakeclfError
 from segmentation.forgeries.inpainters import FrameSource, to_bytes
 from segmentation.forgeries.resampled import noise_level
 
@@ -24,6 +25,8 @@ FITTED_ON = 12_000
 """Positions, drawn, that a last convolution is fitted on; it has some hundred weights a colour."""
 RIDGE = 1e-4
 """Of the features' mean power."""
+LARGEST = 4_000_000
+"""Pixels; a million take a gigabyte."""
 NOISE = 0.1
 """Put into features of unit variance; what comes out of it is then made as strong as drawn."""
 
@@ -58,7 +61,17 @@ class RandomDecoder(FrameSource):
         }
 
     def frame(self, picture: np.ndarray, random: Random) -> np.ndarray:
-        """One passage of the frame; see the class."""
+        """One passage of the frame; see the class.
+
+        Raises:
+            FakeclfError: a picture of more than ``LARGEST`` pixels.
+        """
+        height, width = picture.shape[:2]
+        if height * width > LARGEST:
+            raise FakeclfError(
+                f"{self.name} takes pictures of at most {LARGEST / 1e6:.0f} megapixels, not {width} x {height}; cut "
+                "them with --size 2000"
+            )
         best, best_decibels = picture, -math.inf
         for _ in range(self.settings["draws"]):
             frame = self._through(picture, random)

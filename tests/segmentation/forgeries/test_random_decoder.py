@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from fakeclf.errors import FakeclfError
 from segmentation.forgeries import random_decoder
 from segmentation.forgeries.inpainters import resized
 from segmentation.forgeries.random_decoder import UPSAMPLERS, RandomDecoder
@@ -116,6 +117,11 @@ def test_what_shows_little_of_the_picture_is_drawn_again():
     source.settings |= {"least": least}
     first_good = next(one for one in one_by_one if one >= least)
     assert psnr(source.frame(picture, np.random.default_rng(0)), picture) == pytest.approx(first_good)
+
+
+def test_a_picture_that_memory_may_not_hold_is_refused():
+    with pytest.raises(FakeclfError, match=r"at most 4 megapixels, not 2001 x 2000; cut them with --size 2000"):
+        RandomDecoder().frame(np.zeros((2000, 2001, 3), np.uint8), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3)])
