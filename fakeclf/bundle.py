@@ -80,7 +80,7 @@ class Card:
     def for_saved_again(self) -> bool:
         """Whether it learnt from pictures that were saved again as JPEG, and so is for such pictures alone."""
         localizing = (self.trained_on.get("recipe") or {}).get("localizing") or {}
-        return localizing.get("degrade_as") == "saved again"
+        return localizing.get("degrade_as", "passed on") != "passed on"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

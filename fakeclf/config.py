@@ -102,9 +102,10 @@ class Localizing:
     degrade_from: float = 0.5
     """Share of all epochs after which it begins, to rise evenly from there; below 0, it rises as if it had begun that
     long before."""
-    degrade_as: Literal["passed on", "saved again"] = "passed on"
+    degrade_as: Literal["passed on", "saved again", "cut and saved", "saved twice"] = "passed on"
     """``saved again``: JPEG alone, and crops are cut on the grid of 8x8 blocks that the picture's own JPEG had, as a
-    file that is edited and saved keeps it. Validation crops are then saved again too."""
+    file that is edited and saved keeps it. ``cut and saved``: JPEG alone, on any grid. ``saved twice``: JPEG on the
+    picture's own grid, a cut by up to 7 pixels, and JPEG again. Validation crops are then saved too."""
     epoch_pictures: int | None = None
     """Crops an epoch; None = as many as there are training pairs."""
 

@@ -32,6 +32,7 @@ def build(
     grid: bool = True,
     contrast: bool = True,
     finest: int = 4,
+    hidden: float = 0.0,
 ) -> keras.Model:
     """Build Trace-Net: about 1.2 million parameters and 2 billion multiply-adds at 256x256, width 1.
 
@@ -42,22 +43,25 @@ def build(
         grid: whether it gets ``GridPhase``.
         contrast: whether features are set against the picture's own statistics.
         finest: 4 or 8: pixels a side that each decision stands for, before it is enlarged; 8 for comparison.
+        hidden: with front ``both``, the share of training pictures of which only the residuals are shown.
 
     Input shape: (batch, height, width, 3), RGB 0-255. Output: ``mask``, (batch, height, width, 1).
 
     Raises:
-        FakeclfError: for an unknown front, or another ``finest``.
+        FakeclfError: for an unknown front, another ``finest``, or pictures ``hidden`` that are not there.
     """
     if front not in FRONTS:
         raise FakeclfError(f"front must be {', '.join(FRONTS)}; received {front!r}")
     if finest not in (4, 8):
         raise FakeclfError(f"finest must be 4 or 8 pixels; received {finest!r}")
+    if hidden and (front != "both" or not 0 < hidden < 1):
+        raise FakeclfError(f"hidden goes with front=both and lies between 0 and 1; received {hidden} with {front}")
     pictures, x = picture_input(STRIDE)
     phases = GridPhase(name="grid_phase", dtype="float32")(x) if grid else None
-    return localizer(pictures, _logits(_front(x, front), phases, width, contrast, finest), "trace_net")
+    return localizer(pictures, _logits(_front(x, front, hidden), phases, width, contrast, finest), "trace_net")
 
 
-def _front(x: Any, front: str) -> Any:
+def _front(x: Any, front: str, hidden: float) -> Any:
     if front == "picture":
         return x
     found = [
@@ -67,7 +71,10 @@ def _front(x: Any, front: str) -> Any:
         ),
     ]
     noise = Clipped(4.0, name="clipped", dtype="float32")(keras.layers.Concatenate(name="residuals")(found))
-    return noise if front == "noise" else keras.layers.Concatenate(name="noise_and_picture")([noise, x])
+    if front == "noise":
+        return noise
+    shown = Hidden(hidden, name="hidden")(x) if hidden else x
+    return keras.layers.Concatenate(name="noise_and_picture")([noise, shown])
 
 
 def _logits(x: Any, phases: Any, width: float, contrast: bool, finest: int) -> Any:
@@ -134,6 +141,28 @@ class Clipped(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "limit": self.limit}
+
+
+@keras.saving.register_keras_serializable("segmentation")
+class Hidden(keras.layers.Layer):
+    """In training, that share of a batch's pictures blanked (zeros); others, and all pictures later, as they are."""
+
+    def __init__(self, share: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.share = share
+        self.random = keras.random.SeedGenerator()
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if not training:
+            return x
+        shown = keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.random) >= self.share
+        return x * ops.cast(shown, x.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "share": self.share}
 
 
 @keras.saving.register_keras_serializable("segmentation")

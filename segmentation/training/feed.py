@@ -94,7 +94,7 @@ class LocalizerFeed:
         return self._stream(places, places, lambda place, _: self._check(place, self.held_out[place]), outputs)
 
     def _check(self, place: int, pair: Pair) -> tuple[np.ndarray, np.ndarray] | None:
-        strength = self.settings.degrade if self.settings.degrade_as == "saved again" else 0.0
+        strength = self.settings.degrade if self.settings.degrade_as != "passed on" else 0.0
         return self.reader.crop(pair, np.random.default_rng([self.recipe.seed, 2, place]), 0.0, strength)
 
     def _order(self, epoch: int, count: int) -> np.ndarray:
@@ -150,8 +150,12 @@ class CropReader:
     """
 
     def __init__(self, size: int, recipe: Recipe) -> None:
-        self.size, self.settings = size, recipe.localizing
-        self.saved = self.settings.degrade_as == "saved again"
+        self.settings = recipe.localizing
+        self.saved = self.settings.degrade_as != "passed on"
+        self.on_grid = self.settings.degrade_as in ("saved again", "saved twice")
+        self.twice = self.settings.degrade_as == "saved twice"
+        self.final = size
+        self.size = size + BLOCK if self.twice else size  # of which a cut between the two leaves the crop
         kinds = self.settings.masks.split(",")
         self.draw = mask_source(kinds, area=(self.settings.smallest, self.settings.largest)).draw
         self.unreadable: dict[str, str] = {}
@@ -188,11 +192,22 @@ class CropReader:
         picture, mask = (np.rot90(part, turns) for part in (picture, mask))
         if mirror:
             picture, mask = picture[:, ::-1], mask[:, ::-1]
+        picture, mask = self._passed_on(np.ascontiguousarray(picture), mask, random, strength)
+        return np.ascontiguousarray(picture), np.ascontiguousarray(mask, np.float32)[:, :, np.newaxis]
+
+    def _passed_on(
+        self, picture: np.ndarray, mask: np.ndarray, random: np.random.Generator, strength: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What happens to the finished crop; see ``degrade_as`` of the recipe."""
+        change = None
         if strength > 0:
             change = (random_saving if self.saved else random_degradation)(random, strength)
-            if change is not None:
-                picture = change.apply(np.ascontiguousarray(picture), random)
-        return np.ascontiguousarray(picture), np.ascontiguousarray(mask, np.float32)[:, :, np.newaxis]
+        if self.twice:
+            before = random_saving(random) if change is not None else None
+            picture = picture if before is None else before.apply(picture, random)
+            top, left = (int(value) for value in random.integers(0, BLOCK, 2))
+            picture, mask = (part[top : top + self.final, left : left + self.final] for part in (picture, mask))
+        return picture if change is None else change.apply(picture, random), mask
 
     def _forged(self, pair: Pair, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         picture = self._read(pair.image)
@@ -231,7 +246,7 @@ class CropReader:
                 columns = -(-shape[1] // 4)
                 middle = 4 * np.array(divmod(int(inside[random.integers(inside.size)]), columns))
                 corner = np.clip(middle - random.integers(0, self.size, 2), 0, room)
-        if self.saved:
+        if self.on_grid:
             corner -= corner % BLOCK
         top, left = (int(value) for value in corner)
         return slice(top, top + self.size), slice(left, left + self.size)

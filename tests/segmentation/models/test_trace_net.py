@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -30,6 +31,23 @@ def test_contrast_is_the_distance_from_the_mean_in_deviations() -> None:
     np.testing.assert_array_equal(made[..., :4], x)
     expected = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-3)
     np.testing.assert_allclose(made[..., 4:], expected, atol=1e-4)
+
+
+def test_hidden_pictures_are_hidden_in_training_alone() -> None:
+    pictures = np.ones((400, 1, 1, 3), "float32")
+    layer = trace_net.Hidden(0.5)
+    np.testing.assert_array_equal(np.asarray(layer(pictures)), pictures)
+    kept = np.asarray(layer(pictures, training=True))[:, 0, 0]
+    assert {tuple(colours) for colours in kept.tolist()} == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
+    assert 140 < kept[:, 0].sum() < 260
+    assert keras.layers.deserialize(keras.layers.serialize(layer)).share == 0.5
+    assert "hidden" in [layer.name for layer in trace_net.build(width=0.25, front="both", hidden=0.5).layers]
+
+
+@pytest.mark.parametrize("settings", [{"hidden": 0.5}, {"front": "both", "hidden": 1.0}])
+def test_what_cannot_be_hidden_is_refused(settings: dict) -> None:
+    with pytest.raises(FakeclfError, match="hidden goes with front=both"):
+        trace_net.build(**settings)
 
 
 def test_an_unknown_front_is_refused() -> None:

@@ -136,6 +136,40 @@ def test_what_is_saved_again_keeps_the_grid_it_was_cut_on(tmp_path: Path) -> Non
     assert checked.settings.degrade_as == "saved again" and len(list(checked.checking(["mask"]))) == 1
 
 
+@pytest.fixture
+def ramp(tmp_path: Path) -> datasets.Pair:
+    places = np.indices((96, 96)).sum(0).astype(np.uint8)
+    for ending, lift in (("original", 0), ("inpainted", 40)):
+        images.save(tmp_path / "train" / "bright" / f"0.{ending}.png", np.stack([places + lift] * 3, -1))
+    (pair,) = datasets.load(f"ut:{tmp_path}", validation=0).train
+    return pair
+
+
+@pytest.mark.parametrize(("kind", "on_grid"), [("saved again", True), ("cut and saved", False), ("saved twice", False)])
+def test_crops_that_are_saved_lie_on_the_grid_or_off_it(ramp: datasets.Pair, kind: str, on_grid: bool) -> None:
+    reader = CropReader(32, with_("localizing.flips=none", "localizing.degrade=1", f"localizing.degrade_as={kind}"))
+    firsts = [_one(reader, ramp, seed, 0.0) for seed in range(40)]
+    assert {made.shape for made in firsts} == {(32, 32, 3)}
+    assert all(made[0, 0, 0] % 8 == 0 for made in firsts) == on_grid
+    assert len({int(made[0, 0, 0]) for made in firsts}) > 5
+
+
+def test_what_is_saved_twice_goes_through_two_codecs_and_its_mask_is_cut_with_it(
+    ramp: datasets.Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[int, ...]] = []
+    written = images.encode_jpeg
+    monkeypatch.setattr(
+        images, "encode_jpeg", lambda picture, quality: saved.append(picture.shape) or written(picture, quality)
+    )
+    reader = CropReader(32, with_("localizing.flips=none", "localizing.degrade=1", "localizing.degrade_as=saved twice"))
+    made = reader.crop(ramp, np.random.default_rng(3), 0.0, 1.0)
+    assert made is not None and saved == [(40, 40, 3), (32, 32, 3)]
+    picture, mask = made
+    inside, outside = (picture[..., 0][mask[..., 0] == value] for value in (1, 0))
+    assert mask.shape == (32, 32, 1) and inside.mean() > outside.mean() + 20  # still where the brighter pixels are
+
+
 def _one(reader: CropReader, pair: datasets.Pair, seed: int, strength: float) -> np.ndarray:
     made = reader.crop(pair, np.random.default_rng(seed), 1.0, strength)
     assert made is not None
