@@ -60,6 +60,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.examples) - len(self.unreadable)
 
+    def close(self) -> None:
+        """Let go of the cache; pictures are decoded anew from here on."""
+        self.cached, self.source = False, self._decoded(self._listed)
+
     def shuffled(self, seed: int, together: int = 1) -> tf.data.Dataset:
         """All pictures in an order drawn from ``seed``, cached or not the same; ``together`` neighbours stay so."""
         # A buffer of decoded pictures that the cache has no room for would have none either, and be slow to fill.

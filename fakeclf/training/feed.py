@@ -38,6 +38,10 @@ class Feed(Protocol):
     def checking(self, outputs: Sequence[str]) -> Any:
         """The validation batches, or None where there are none."""
 
+    def close(self) -> None:
+        """Let go of decoded pictures, when nothing is read any more: TensorFlow holds on to the functions that a graph
+        called, and so to all they can reach, for as long as the process lives."""
+
 
 class ClassifierFeed:
     """Labelled pictures for a classifier: binary cross-entropy on P(REAL)."""
@@ -78,3 +82,8 @@ class ClassifierFeed:
         if self.held_out is None:
             return None
         return batches(self.held_out, size=self.size, view=self.recipe.view, batch_size=self.recipe.batch_size)
+
+    def close(self) -> None:
+        for pictures in (self.learning, self.held_out):
+            if pictures is not None:
+                pictures.close()

@@ -24,7 +24,7 @@ from fakeclf.registry import model as model_spec
 from fakeclf.training.batch_norm import all_layers, fused_batch_norm
 from fakeclf.training.callbacks import best_epoch, callbacks_for
 from fakeclf.training.feed import Feed
-from fakeclf.training.strategy import place
+from fakeclf.training.strategy import Placement, place
 
 SETTLING_STEPS = 30
 """Batches from which the finished model's batch norms take their statistics."""
@@ -84,7 +84,13 @@ def train(
     fed_as = "classifier" if build else model_spec(recipe.model).kind
     build = build or (lambda: build_model(recipe))
     feed: Feed = resolve(kind(fed_as).feed)(recipe, dataset)
+    try:
+        return _fitted(recipe, run, build, feed, placement)
+    finally:
+        feed.close()
 
+
+def _fitted(recipe: Recipe, run: Path, build: Callable[[], keras.Model], feed: Feed, placement: Placement) -> Result:
     policy = precision_policy(recipe.precision)
     with placement.scope():
         model = with_policy(policy, build)

@@ -93,6 +93,9 @@ class LocalizerFeed:
         places = np.array(usable)
         return self._stream(places, places, lambda place, _: self._check(place, self.held_out[place]), outputs)
 
+    def close(self) -> None:
+        self.reader.close()
+
     def _check(self, place: int, pair: Pair) -> tuple[np.ndarray, np.ndarray] | None:
         strength = self.settings.degrade if self.settings.degrade_as != "passed on" else 0.0
         return self.reader.crop(pair, np.random.default_rng([self.recipe.seed, 2, place]), 0.0, strength)
@@ -162,6 +165,11 @@ class CropReader:
         self._kept: dict[str, np.ndarray] = {}
         self._bytes = 0
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of decoded pictures; they are read anew from here on."""
+        with self._lock:
+            self._kept, self._bytes = {}, 0
 
     def require_one(self, pairs: Sequence[Pair]) -> None:
         """Raise where not even one of ``pairs`` can be used, before a training begins."""
@@ -262,8 +270,9 @@ class CropReader:
         return self._cached(path, lambda: compose.read_mask(path, picture.shape[:2], sure=sure))
 
     def _cached(self, path: str, read: Any) -> np.ndarray:
-        if path in self._kept:
-            return self._kept[path]
+        value = self._kept.get(path)
+        if value is not None:
+            return value
         value = read()
         with self._lock:
             if path not in self._kept and self._bytes + value.nbytes < CACHE_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import keras
@@ -81,6 +83,19 @@ def test_batch_norms_of_the_finished_model_have_the_statistics_of_the_training_p
     before = keras.Model(model.input, norm.input).predict(shown, verbose=0)
     np.testing.assert_allclose(norm.moving_mean, before.mean((0, 1, 2)), atol=5e-3)
     np.testing.assert_allclose(norm.moving_variance, before.var((0, 1, 2)), rtol=0.1)
+
+
+def test_decoded_pictures_are_let_go_when_a_training_is_over(pictures: Path) -> None:
+    dataset = folders.load(pictures, validation=0.25, seed=0, data_dir=pictures.parent / "home")
+    feed = ClassifierFeed(tiny.RECIPE, dataset)
+    assert len(list(feed.training(range(1), ["real"]).take(2))) == 2
+    cache = weakref.ref(feed.learning.source)
+    gc.collect()
+    assert cache() is not None
+    feed.close()
+    gc.collect()
+    assert cache() is None
+    assert len(list(feed.training(range(1), ["real"]).take(2))) == 2  # from the files
 
 
 def test_same_seed_same_weights(whole: tuple[trainer.Result, Path], pictures: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fakeclf.cli.main import main
 from fakeclf.errors import FakeclfError
 from fakeclf.training import job
 from segmentation.localize import open_localizer
+from segmentation.training.feed import CropReader
 
 SETTINGS = ["input_size=32", "batch_size=4", "epochs=2", "model_args.width=0.25", "precision=float32", "keep=last"]
 
@@ -58,6 +60,19 @@ def test_a_localizer_learns_and_its_card_says_how(made: job.Job) -> None:
     assert any("highest 1 %" in line for line in card.calibration["protocol"])
     assert "noise" in made.table and (made.plots / "learning_curves.png").is_file()
     assert not bundle.verify(made.bundle)
+
+
+def readers() -> list[CropReader]:
+    gc.collect()
+    return [found for found in gc.get_objects() if isinstance(found, CropReader)]
+
+
+def test_no_picture_stays_in_memory_when_a_training_is_over(forged: Path, tmp_path: Path) -> None:
+    before = readers()
+    chosen = recipe("localizer", forged, "epochs=1", "localizing.epoch_pictures=4", "localizing.degrade=0.0")
+    job.train_bundle(chosen, name="brief", runs=tmp_path / "runs", models=tmp_path / "models")
+    # TensorFlow may hold on to the reader itself.
+    assert not [reader for reader in readers() if reader not in before and reader._kept]
 
 
 def test_what_learns_from_saved_pictures_is_validated_on_such(forged: Path, tmp_path: Path) -> None:
