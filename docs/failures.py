@@ -83,7 +83,7 @@ def _rows(name: str) -> list[list[str]]:
     localizer, samples, rows = open_localizer(name), [], []
     for case in CASES:
         figures = []
-        for photograph, pixels in _photographs():
+        for photograph, pixels in photographs():
             picture, truth = _made(pixels, case)
             mask = localizer(picture).mask
             figures.append(_figures(mask, truth, localizer.threshold))
@@ -103,7 +103,7 @@ def _rows(name: str) -> list[list[str]]:
     return rows
 
 
-def _photographs() -> Iterator[tuple[str, np.ndarray]]:
+def photographs() -> Iterator[tuple[str, np.ndarray]]:
     """Middles of the photographs, sides multiples of 16, uint8 RGB."""
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(copy_photographs(Path(folder) / "photographs").rglob("*.*")):

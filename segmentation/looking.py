@@ -1,5 +1,8 @@
 """Look at pictures of any size, whole or in tiles, whatever runs the network. Imports no Keras.
 
+Where a card says so, what the network says is joined with what the picture's own past says
+(``segmentation.jpeg_history``).
+
 ``look_localizer`` takes a bundle's LiteRT file where it has one, and else Keras (``segmentation.localize``).
 """
 
@@ -17,6 +20,7 @@ from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.voters import Look, one_at_a_time
 from segmentation import metrics, tiling
+from segmentation.jpeg_history import History, missing_history, with_history
 
 TILE = 1024
 OVERLAP = 128
@@ -36,12 +40,15 @@ class Located:
         score: the network's own P(FAKE) of the picture, the highest of its tiles; None where it has no such output.
         seconds: from pixels to mask.
         tiles: number of pieces that went through the network.
+        history: the compression that a part of the picture went without, which ``mask`` then takes into account; None
+            where none was found or looked for.
     """
 
     mask: np.ndarray
     score: float | None
     seconds: float
     tiles: int
+    history: History | None = None
 
     @property
     def picture_score(self) -> float:
@@ -62,6 +69,7 @@ class InPieces:
         name: of the model.
         threshold: on P(inpainted) of a pixel; kept for those who make a binary mask.
         card: of the bundle the network comes from.
+        jpeg_history: whether a call also looks for a JPEG compression that a part of the picture went without.
 
     Raises:
         FakeclfError: tiles that are not larger than their overlap, or a threshold outside 0 to 1.
@@ -78,10 +86,12 @@ class InPieces:
         name: str,
         threshold: float = 0.5,
         card: Card | None = None,
+        jpeg_history: bool = False,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise FakeclfError(f"the threshold is on P(inpainted) and lies between 0 and 1; received {threshold}")
         self.stride, self.name, self.threshold, self.card = stride, name, threshold, card
+        self.jpeg_history = jpeg_history
         self.tile, self.overlap = tile, overlap
         self.largest = tile * tile if largest is None else largest
         tiling.spans(1, tile, overlap, stride)  # an overlap that does not fit is better told now
@@ -94,18 +104,23 @@ class InPieces:
             FakeclfError: the network runs out of memory, or cannot work on pictures of that size.
             ValueError: ``pixels`` is no uint8 (h, w, 3).
         """
+        start = time.perf_counter()
         pixels = runtime.checked(pixels)
-        return self.in_tiles(pixels) if pixels.shape[0] * pixels.shape[1] > self.largest else self.in_one_piece(pixels)
+        large = pixels.shape[0] * pixels.shape[1] > self.largest
+        found = self.in_tiles(pixels) if large else self.in_one_piece(pixels)
+        history = missing_history(pixels) if self.jpeg_history else None
+        mask = found.mask if history is None else with_history(found.mask, history)
+        return Located(mask, found.score, time.perf_counter() - start, found.tiles, history)
 
     def in_one_piece(self, pixels: np.ndarray) -> Located:
-        """Look at a picture whole, whatever its size; arguments and errors as for a call."""
+        """The network alone on a picture as a whole, whatever its size; arguments and errors as for a call."""
         start = time.perf_counter()
         height, width = pixels.shape[:2]
         found = self._whole(_at_least(pixels))
         return Located(found["mask"][:height, :width, 0], _score([found]), time.perf_counter() - start, 1)
 
     def in_tiles(self, pixels: np.ndarray) -> Located:
-        """Look at a picture in tiles, whatever its size; arguments and errors as for a call."""
+        """The network alone on a picture in tiles, whatever its size; arguments and errors as for a call."""
         start = time.perf_counter()
         height, width = pixels.shape[:2]
         pixels = _at_least(pixels)
@@ -144,6 +159,11 @@ def sizes_of(card: Card, **asked: int | None) -> dict[str, int]:
     return {key: int(value) for key, value in sizes.items() if value is not None}
 
 
+def asks_history(card: Card, asked: bool | None = None) -> bool:
+    """Whether a localizer looks for a picture's history: as asked, else as the card's ``input`` says."""
+    return bool(card.input.get("jpeg_history", False)) if asked is None else asked
+
+
 def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | None:
     """The LiteRT file of a localizer, by name or folder of its bundle; None where it has none: then take Keras.
 
@@ -165,7 +185,15 @@ def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | Non
     def run(pixels: np.ndarray) -> dict[str, np.ndarray]:
         return {key: values[0] for key, values in program(pixels[np.newaxis]).items()}
 
-    return InPieces(run, int(card.litert["stride"]), name=card.name, threshold=card.threshold, card=card, **sizes)
+    return InPieces(
+        run,
+        int(card.litert["stride"]),
+        name=card.name,
+        threshold=card.threshold,
+        card=card,
+        jpeg_history=asks_history(card),
+        **sizes,
+    )
 
 
 def look_localizer(name: str | Path, threads: int | None = None) -> Look:

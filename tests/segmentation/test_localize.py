@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,9 +14,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
 from fakeclf import bundle
 from fakeclf.errors import FakeclfError
+from segmentation import metrics
+from segmentation.jpeg_history import with_history
 from segmentation.layers.resize import ResizeBy
 from segmentation.localize import Localizer, Located, open_localizer, tiling_difference
 from segmentation.models import nix_net
@@ -135,6 +139,42 @@ def test_a_loaded_network_is_cut_as_well(tmp_path: Path, monkeypatch: pytest.Mon
     found = open_localizer("saved")(picture(150, 200))
     assert found.tiles == 6
     np.testing.assert_allclose(found.mask, Localizer(network).in_one_piece(picture(150, 200)).mask, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pasted() -> tuple[np.ndarray, np.ndarray]:
+    """A photograph that was saved as JPEG, with pixels in it that were not, and where."""
+    from sklearn.datasets import load_sample_image
+
+    raw = np.clip(load_sample_image("flower.jpg")[100:340, 200:520] // 2 + 50, 1, 254).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(raw).save(stream, "JPEG", quality=75)
+    hole = np.zeros(raw.shape[:2], bool)
+    hole[60:160, 80:200] = True
+    fresh = np.roll(load_sample_image("china.jpg")[100:340, 200:520] // 2 + 50, (3, 5), (0, 1))
+    return np.where(hole[..., np.newaxis], fresh, np.asarray(Image.open(stream))), hole
+
+
+def test_a_network_is_joined_by_the_pictures_history_where_its_card_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pasted: tuple[np.ndarray, np.ndarray]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels, hole = pasted
+    save(local_network(), tmp_path / "saved_models" / "alone")
+    save(
+        local_network(), tmp_path / "saved_models" / "joined", input={"jpeg_history": True, "tile": 128, "overlap": 64}
+    )
+    alone, joined = open_localizer("alone"), open_localizer("joined")
+    plain, found = alone(pixels), joined(pixels)
+    assert plain.history is None and not alone.jpeg_history
+    assert found.history is not None and found.history.grid == (0, 0) and found.tiles > 1
+    assert metrics.auc(hole, found.mask) > 0.95 > metrics.auc(hole, plain.mask)
+    np.testing.assert_allclose(found.mask, with_history(joined.in_tiles(pixels).mask, found.history))
+    # As asked, whatever the card says; and where there is no history, the network alone.
+    assert open_localizer("alone", jpeg_history=True)(pixels).history is not None
+    assert open_localizer("joined", jpeg_history=False)(pixels).history is None
+    noise = picture(160, 140)
+    np.testing.assert_array_equal(joined(noise).mask, joined.in_tiles(noise).mask)
 
 
 def test_size_decides_between_whole_and_tiles() -> None:
