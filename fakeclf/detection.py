@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -134,14 +134,15 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
     # A mask is shown even if no localizer votes: that of the first that may, else of the first.
     localizers = [(bool(why_not), place) for place, why_not in enumerate(reasons) if voters[place].localizes]
     shown = voters[min(localizers)[1]] if localizers else None
+    remark = ""
     for voter, why_not in zip(voters, reasons, strict=True):
         if why_not and voter is not shown:
             verdict.votes.append(voter.vote(None, why_not))
             continue
-        raw, mask = voter.look(pixels)
-        verdict.votes.append(voter.vote(raw, why_not))
+        seen = voter.look(pixels)
+        verdict.votes.append(voter.vote(seen.raw, why_not))
         if voter is shown:
-            verdict.mask = mask
+            verdict.mask, remark = seen.mask, seen.remark
     if shown is not None:
         threshold = settings.pixel_threshold
         verdict.pixel_threshold = shown.card.threshold if threshold is None else threshold
@@ -153,10 +154,10 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
             asked = [voter for voter in voters if _says(verdict.votes, voter)]
             verdict.flips_after = [change for change in STABILITY if _again(pixels, asked, change) != verdict.verdict]
             verdict.stable = "flips" if verdict.flips_after else "stable"
-    verdict.why = sentences(verdict, decisive)
+    verdict.why = sentences(verdict, decisive, remark)
     if settings.reliability and shown is not None:
-        locate, measure = shown.look, resolve("segmentation.reliability:reliability")
-        found_again = measure(lambda seen: _Mask(locate(seen)[1]), pixels, threshold=verdict.pixel_threshold)
+        measure = resolve("segmentation.reliability:reliability")
+        found_again = measure(shown.look, pixels, threshold=verdict.pixel_threshold)
         verdict.reliability = found_again.map
     if settings.explain:
         _explain(verdict, voters)
@@ -193,10 +194,6 @@ WRITTEN = tuple(f".{name}.png" for name in ("mask", "binary", "overlay", "reliab
 """Endings of the names that :func:`write` gives."""
 
 
-class _Mask(NamedTuple):
-    mask: np.ndarray | None
-
-
 def _says(votes: Sequence[Vote], voter: Voter) -> bool:
     return any(vote.says is not None and vote.model == voter.name for vote in votes)
 
@@ -204,7 +201,7 @@ def _says(votes: Sequence[Vote], voter: Voter) -> bool:
 def _again(pixels: np.ndarray, voters: Sequence[Voter], change: str) -> str:
     """The verdict on a changed copy, by the models that voted, whether or not it is still within their reach."""
     changed = degrade.parse(change).apply(pixels)
-    votes = [voter.vote(voter.look(changed)[0]) for voter in voters]
+    votes = [voter.vote(voter.look(changed).raw) for voter in voters]
     return decide(votes, None)[0]
 
 

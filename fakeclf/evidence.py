@@ -17,12 +17,13 @@ _LIMITS = {
 _SPECKS = 0.002  # of the picture: smaller spots are not counted as places
 
 
-def sentences(verdict: Verdict, decisive: Vote | None) -> list[str]:
+def sentences(verdict: Verdict, decisive: Vote | None, remark: str = "") -> list[str]:
     """What was found, and what it rests on.
 
     Args:
         verdict: with its votes, and its mask where there is one.
         decisive: the vote that decided; None where none could.
+        remark: of the localizer whose mask is shown.
     """
     said = []
     if decisive is not None:
@@ -30,6 +31,8 @@ def sentences(verdict: Verdict, decisive: Vote | None) -> list[str]:
     said += [_of_vote(vote) for vote in verdict.votes if vote.says is not None and vote is not decisive]
     if verdict.verdict == "fake" and verdict.mask is not None:
         said += _of_mask(verdict.binary)
+    if remark:
+        said.append(remark)
     if verdict.extent == "whole":
         said.append("The traces are of the whole picture rather than of one part of it.")
     said += [f"{vote.model} has no vote: {vote.no_vote}." for vote in verdict.votes if vote.no_vote]

@@ -85,7 +85,7 @@ def reach_of(
             sides.append(min(pixels.shape[:2]))
             for row, change in enumerate(changes):
                 seen = degrade.parse(change).apply(pixels, place) if change else pixels
-                raw[row, place] = voter.look(seen)[0]
+                raw[row, place] = voter.look(seen).raw
                 left = traces.read(seen).bandwidth
                 width[row, place] = np.nan if left is None else left
                 progress.to(place * len(changes) + row + 1)

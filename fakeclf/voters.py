@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,23 @@ from fakeclf.verdict import Vote
 DEFAULT = ("cifake-robust", "regenerated", "localizer", "localizer-saved")
 """The shipped bundles that are asked unless others are named."""
 
-Look = Callable[[np.ndarray], tuple[float, np.ndarray | None]]
-"""From a picture, uint8 (h, w, 3), to its raw P(FAKE), and P(inpainted) of each pixel, float32 (h, w), or None."""
+
+class Looked(NamedTuple):
+    """What a model makes of a picture.
+
+    Attributes:
+        raw: P(FAKE) before calibration.
+        mask: P(inpainted) of each pixel, float32 (height, width); None from a model that gives none.
+        remark: a sentence on what else it found, for people.
+    """
+
+    raw: float
+    mask: np.ndarray | None = None
+    remark: str = ""
+
+
+Look = Callable[[np.ndarray], Looked]
+"""From a picture, uint8 (height, width, 3)."""
 
 
 @dataclass
@@ -144,12 +160,12 @@ def look_classifier(name: str | Path, threads: int | None = None) -> Look:
     """
     in_litert = runtime.open_classifier(name, threads=threads)
     if in_litert is not None:
-        return lambda pixels: (1.0 - in_litert(pixels), None)
+        return lambda pixels: Looked(1.0 - in_litert(pixels))
     in_keras = any_size(bundle.load(name))
 
     @one_at_a_time
-    def look(pixels: np.ndarray) -> tuple[float, None]:
-        return 1.0 - float(in_keras(pixels[np.newaxis].astype(np.float32)).item()), None
+    def look(pixels: np.ndarray) -> Looked:
+        return Looked(1.0 - float(in_keras(pixels[np.newaxis].astype(np.float32)).item()))
 
     return look
 
@@ -158,7 +174,7 @@ def one_at_a_time(look: Look) -> Look:
     """``look`` for several threads: each waits until the others have gone through."""
     lock = Lock()
 
-    def alone(pixels: np.ndarray) -> tuple[float, np.ndarray | None]:
+    def alone(pixels: np.ndarray) -> Looked:
         with lock:
             return look(pixels)
 

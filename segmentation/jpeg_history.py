@@ -91,6 +91,14 @@ class History:
     again: bool
     missing: float
 
+    def describe(self) -> str:
+        """A sentence for people."""
+        then = " before it was saved as it is now" if self.again else ""
+        return (
+            f"A part of the picture went without the JPEG compression that the rest went through{then}, as what is "
+            "painted or pasted into a photograph does."
+        )
+
 
 def missing_history(pixels: np.ndarray) -> History | None:
     """A compression that part of a picture, uint8 RGB (height, width, 3), went without; None where none is found."""

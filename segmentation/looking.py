@@ -18,7 +18,7 @@ import numpy as np
 from fakeclf import bundle, runtime
 from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
-from fakeclf.voters import Look, one_at_a_time
+from fakeclf.voters import Look, Looked, one_at_a_time
 from segmentation import metrics, tiling
 from segmentation.jpeg_history import History, missing_history, with_history
 
@@ -197,7 +197,7 @@ def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | Non
 
 
 def look_localizer(name: str | Path, threads: int | None = None) -> Look:
-    """A bundle as a function from a picture, uint8 (h, w, 3), to its score and P(inpainted) of each pixel."""
+    """A bundle as a function from a picture, uint8 (h, w, 3), to what it makes of it."""
     localizer = in_litert(name, threads=threads)
     in_keras = localizer is None
     if localizer is None:
@@ -205,9 +205,10 @@ def look_localizer(name: str | Path, threads: int | None = None) -> Look:
 
         localizer = open_localizer(name)
 
-    def look(pixels: np.ndarray) -> tuple[float, np.ndarray | None]:
+    def look(pixels: np.ndarray) -> Looked:
         located = localizer(pixels)
-        return located.picture_score, located.mask
+        remark = "" if located.history is None else located.history.describe()
+        return Looked(located.picture_score, located.mask, remark)
 
     return one_at_a_time(look) if in_keras else look
 

@@ -48,3 +48,9 @@ def test_what_a_verdict_does_not_mean_is_said() -> None:
     unsure = vote("m", 0.5, "unsure")
     said = sentences(Verdict(None, verdict="unsure", votes=[unsure], stable="flips", flips_after=["jpeg:85"]), unsure)
     assert "between 0.300 and 0.800" in said[0] and "(jpeg:85)" in said[1] and "do not rely on it" in said[1]
+
+
+def test_what_the_localizer_remarked_is_said_whatever_the_verdict() -> None:
+    real = vote("m", 0.1, "real")
+    said = sentences(Verdict(None, verdict="real", votes=[real]), real, "Something is missing.")
+    assert said[1] == "Something is missing."

@@ -140,7 +140,7 @@ def test_without_a_file_keras_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     saved = bundle.save(model, card("plain"), tmp_path / "plain", float16=False)
     monkeypatch.delenv("FAKECLF_LITERT")
     assert runtime.open_classifier(saved) is None and need_keras(saved) and bundle.read_card(saved).litert is None
-    raw, _ = look_classifier(saved)(picture(20, 30))
+    raw = look_classifier(saved)(picture(20, 30)).raw
     assert raw == pytest.approx(1 - keras_p_real(model, picture(20, 30)), abs=1e-5)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fakeclf.bundle import Card
 from fakeclf.calibration import Calibration
 from fakeclf.reach import Reach
-from fakeclf.voters import Voter
+from fakeclf.voters import Looked, Voter
 
 Score = Callable[[np.ndarray], float]
 Mask = Callable[[np.ndarray], np.ndarray]
@@ -44,7 +44,7 @@ def calibration(threshold: float = 0.8, real_below: float = 0.3, temperature: fl
 def classifier(score: Score, name: str = "classifier", reach: Reach | None = None, **numbers: float) -> Voter:
     """A classifier with the P(FAKE) that ``score`` gives."""
     card = Card(name, "classifier", "test", "fakeclf.models.layers", files={"model.keras": f"{name}-version"})
-    return Voter(name, Path(name), card, reach or Reach(), calibration(**numbers), lambda pixels: (score(pixels), None))
+    return Voter(name, Path(name), card, reach or Reach(), calibration(**numbers), lambda pixels: Looked(score(pixels)))
 
 
 def localizer(
@@ -53,9 +53,9 @@ def localizer(
     """A localizer with the mask that ``mask`` gives, and its highest value as the score; pixel threshold 0.5."""
     card = Card(name, "localizer", "test", "fakeclf.models.layers", files={"model.keras": f"{name}-version"})
 
-    def look(pixels: np.ndarray) -> tuple[float, np.ndarray]:
+    def look(pixels: np.ndarray) -> Looked:
         found = mask(pixels).astype(np.float32)
-        return float(found.max()), found
+        return Looked(float(found.max()), found)
 
     known = calibration(**numbers) if calibrated else None
     return Voter(name, Path(name), card, reach or Reach(), known, look)

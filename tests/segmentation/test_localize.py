@@ -22,6 +22,7 @@ from segmentation import metrics
 from segmentation.jpeg_history import with_history
 from segmentation.layers.resize import ResizeBy
 from segmentation.localize import Localizer, Located, open_localizer, tiling_difference
+from segmentation.looking import look_localizer
 from segmentation.models import nix_net
 from segmentation.models.frame import localizer, picture_input
 
@@ -170,6 +171,7 @@ def test_a_network_is_joined_by_the_pictures_history_where_its_card_says_so(
     assert found.history is not None and found.history.grid == (0, 0) and found.tiles > 1
     assert metrics.auc(hole, found.mask) > 0.95 > metrics.auc(hole, plain.mask)
     np.testing.assert_allclose(found.mask, with_history(joined.in_tiles(pixels).mask, found.history))
+    assert "JPEG compression" in look_localizer("joined")(pixels).remark and not look_localizer("alone")(pixels).remark
     # As asked, whatever the card says; and where there is no history, the network alone.
     assert open_localizer("alone", jpeg_history=True)(pixels).history is not None
     assert open_localizer("joined", jpeg_history=False)(pixels).history is None
