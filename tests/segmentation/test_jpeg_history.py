@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from fakeclf.data.codec import libjpeg_luminance
 from segmentation import metrics
-from segmentation.jpeg_history import FREQUENCIES, History, missing_history, with_history
+from segmentation.jpeg_history import FREQUENCIES, History, _eight_times, _smoothed, missing_history, with_history
 
 
 def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -110,3 +111,14 @@ def test_two_witnesses(seed: int, odds: float) -> None:
     assert (np.argsort(together, axis=None, kind="stable") == np.argsort(mask, axis=None, kind="stable")).mean() > 0.9
     unsure = with_history(np.full((5, 7), 0.5, np.float32), history)
     np.testing.assert_allclose(unsure, 1 / (1 + np.exp(-odds)), rtol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 20), st.integers(2, 20), st.integers(0, 2**32 - 1))
+def test_smoothing_and_enlarging_as_scipy_does(rows: int, columns: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(rows, columns))
+    smooth, large = values, values
+    for axis in (0, 1):
+        smooth, large = _smoothed(smooth, 1.0, axis, "edge"), _eight_times(large, axis)
+    np.testing.assert_allclose(smooth, ndimage.gaussian_filter(values, 1.0, mode="nearest"), atol=1e-9)
+    np.testing.assert_allclose(large, ndimage.zoom(values, 8, order=1, mode="nearest", grid_mode=True), atol=1e-9)
