@@ -62,6 +62,8 @@ LEAST_GAIN = 50.0
 """Of all blocks together: few are soon explained."""
 MISSING = (0.02, 0.95)
 """Share of blocks that went without it, between which this is so of a part of the picture."""
+ALIKE = 0.6
+"""Correlation of an earlier compression's steps with libjpeg's, as logs, below which they are chance and no table."""
 WITH_IT = 64
 """Blocks that went through it, at least: a few resemble anything."""
 SMOOTHING = 1.0
@@ -116,6 +118,8 @@ def missing_history(pixels: np.ndarray) -> History | None:
     if table is not None and (found is None or found.missing < MISSING[0]):  # all of it was: and before?
         seen = _rounded(seen, table)
         again, found = True, _told(seen, _fits(seen), GAIN_BEFORE)
+        if found is not None and not _like_a_table(found.steps):
+            return None
     if found is None or not MISSING[0] <= found.missing <= MISSING[1]:
         return None
     return History(_evidence(found.ratios, grid, luma.shape), grid, found.steps, again, found.missing)
@@ -293,6 +297,14 @@ def _combs(most: int) -> np.ndarray:
 def _table(quality: int) -> tuple[int, ...]:
     table = libjpeg_luminance(quality).reshape(8, 8)
     return tuple(int(table[place]) for place in FREQUENCIES)
+
+
+def _like_a_table(steps: tuple[int, ...]) -> bool:
+    """Whether steps grow with the frequency as those of JPEG tables do."""
+    known = [(step, usual) for step, usual in zip(steps, _table(50), strict=True) if step > 1]
+    if len({step for step, _ in known}) < 2:
+        return False
+    return float(np.corrcoef(np.log(known).T)[0, 1]) >= ALIKE
 
 
 def _fits(seen: _Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
