@@ -22,37 +22,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 import numpy as np
 
 from fakeclf import traces
 from fakeclf.data.codec import libjpeg_luminance
+from segmentation.block_coefficients import (
+    BLURS,
+    FREQUENCIES,
+    STEPS,
+    TRIED,
+    WIDTH,
+    ZERO,
+    Grid,
+    Seen,
+    bins_of,
+    densities_of,
+    look,
+    rounded,
+    sample,
+    shifted,
+    smoothed,
+    with_steps,
+)
 
-FREQUENCIES = tuple((row, diagonal - row) for diagonal in range(1, 6) for row in range(diagonal + 1))
-"""The lowest twenty, less the mean."""
 COARSE, COARSE_STEPS = 6, 19
 """How many of these, and of ``STEPS``, the grid is found with."""
-TOP, WIDTH = 64, 0.25
-"""Largest coefficient that is looked at, and width of a bin."""
-STEPS = tuple(range(2, 41))
-"""Of a compression, that are told apart."""
-BLURS = (0.33, 0.7)
-"""Standard deviations of what comes to a coefficient later: from rounding to pixels, and from a finer compression."""
-TRIED = tuple((step, blur) for blur in BLURS for step in STEPS)
-"""The first ones of rounding alone."""
-ZERO = 1.0
-"""Coefficients below it tell nothing: in flat parts they are small, whatever happened."""
-PLAIN, FEW = 3.0, 4
-"""Standard deviation of luma, and number of coefficients that tell, below which a block is plain: what rounding to
-pixels does to it is no noise."""
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 """Of the blocks that went through the compression, as tried for each frequency."""
 STRAYS = 0.03
 """Share of the coefficients of a block that lie elsewhere though it went through the compression."""
-SAMPLE = 1024
-"""Blocks that the grid is found from, at most; sixteen times as many for statistics without the compression."""
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: statistics of fewer blocks are none."""
 GAIN, GAIN_BEFORE = 0.05, 1.5
@@ -70,8 +69,6 @@ SMOOTHING = 1.0
 """Standard deviation, in blocks, of the weights that neighbours' evidence is added with; a block's own weight is 1."""
 MOST = 8.0
 """Log odds, either way."""
-
-Grid = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,13 @@ def missing_history(pixels: np.ndarray) -> History | None:
     whole = np.all((pixels > 0) & (pixels < 255), axis=2)
     last = traces.read(pixels)
     grid = last.jpeg_grid or _grid(luma, whole)
-    seen = _look(luma, whole, grid)
+    seen = look(luma, whole, grid)
     if not seen.usable.any():
         return None
     again, table = False, None if last.jpeg_quality is None else _table(last.jpeg_quality)
     found = _told(seen, _fits(seen, table), GAIN)
     if table is not None and (found is None or found.missing < MISSING[0]):  # all of it was: and before?
-        seen = _rounded(seen, table)
+        seen = rounded(seen, table)
         again, found = True, _told(seen, _fits(seen), GAIN_BEFORE)
         if found is not None and not _like_a_table(found.steps):
             return None
@@ -135,29 +132,6 @@ def with_history(mask: np.ndarray, history: History) -> np.ndarray:
     odds = np.clip(np.log(clipped / (1 - clipped)), -MOST, MOST) + history.evidence
     together: np.ndarray = (1 / (1 + np.exp(-odds))).astype(np.float32)
     return together
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """The coefficients of a picture's blocks, as bins of their absolute values.
-
-    Attributes:
-        bins: (rows, columns, frequencies).
-        usable: which blocks are neither clipped anywhere nor plain, (rows, columns).
-        sizes: the absolute values.
-        without: how the bins would be filled without a compression, a row of shares for each frequency.
-        tried: the same with each of ``TRIED``, (tried, bins) for each frequency.
-        flat: how many bins from zero on tell nothing.
-        last: steps of a last compression that all blocks went through, by which ``bins`` are; 1 = none.
-    """
-
-    bins: np.ndarray
-    usable: np.ndarray
-    sizes: np.ndarray
-    without: Sequence[np.ndarray]
-    tried: Sequence[np.ndarray]
-    flat: int = 0
-    last: tuple[int, ...] = len(FREQUENCIES) * (1,)
 
 
 @dataclass(frozen=True)
@@ -181,13 +155,13 @@ class _Told:
 def _grid(luma: np.ndarray, whole: np.ndarray) -> Grid:
     """The likeliest of 64."""
     grids = [(row, column) for row in range(8) for column in range(8)]
-    seen = {grid: _sample(luma, whole, grid, COARSE) for grid in grids}
-    densities = np.stack([_densities(seen[_shifted(grid)]) for grid in grids])
-    tried = _with_steps(densities.reshape(len(grids) * COARSE, -1), COARSE_STEPS)  # all at once, which is fast
+    seen = {grid: sample(luma, whole, grid, COARSE) for grid in grids}
+    densities = np.stack([densities_of(seen[shifted(grid)]) for grid in grids])
+    tried = with_steps(densities.reshape(len(grids) * COARSE, -1), COARSE_STEPS)  # all at once, which is fast
     tried = tried.reshape(len(grids), COARSE, COARSE_STEPS, -1)
 
     def gain(place: int) -> float:
-        each = zip(_bins(seen[grids[place]]).T, densities[place], tried[place], strict=True)
+        each = zip(bins_of(seen[grids[place]]).T, densities[place], tried[place], strict=True)
         few, flat = (0.3, 0.9), round(ZERO / WIDTH)
         return sum(
             _fit(_counts(bins, len(one)), one, with_it, flat, STEPS[:COARSE_STEPS], few).gain
@@ -197,101 +171,9 @@ def _grid(luma: np.ndarray, whole: np.ndarray) -> Grid:
     return grids[max(range(len(grids)), key=gain)]
 
 
-def _shifted(grid: Grid) -> Grid:
-    """Half a block away: what coefficients are there knows nothing of the grid."""
-    return (grid[0] + 4) % 8, (grid[1] + 4) % 8
-
-
-def _look(luma: np.ndarray, whole: np.ndarray, grid: Grid) -> _Seen:
-    blocks = _blocks(luma, grid)
-    sizes = np.abs(blocks @ _basis())
-    usable = _blocks(whole, grid).all(2) & ~_plain(blocks, sizes)
-    without = _densities(_sample(luma, whole, _shifted(grid), len(FREQUENCIES), 16 * SAMPLE))
-    return _Seen(_bins(sizes), usable, sizes, list(without), list(_with_steps(without)), round(ZERO / WIDTH))
-
-
-def _rounded(seen: _Seen, steps: tuple[int, ...]) -> _Seen:
-    """The same in bins of the last compression's steps, which hold all that it left."""
-    middle = WIDTH * (np.arange(round(TOP / WIDTH)) + 0.5)
-    to = [np.rint(middle / step).astype(int)[:, None] == np.arange(TOP // step + 1) for step in steps]
-    bins = np.minimum(np.rint(seen.sizes / steps), TOP // np.array(steps) + 1).astype(int)
-    without = [density @ into for density, into in zip(seen.without, to, strict=True)]
-    tried = [one @ into for one, into in zip(seen.tried, to, strict=True)]
-    return _Seen(bins, seen.usable, seen.sizes, without, tried, last=steps)
-
-
-def _blocks(values: np.ndarray, grid: Grid) -> np.ndarray:
-    """(height, width) to (rows, columns, 64), of whole blocks."""
-    values = values[grid[0] :, grid[1] :]
-    rows, columns = values.shape[0] // 8, values.shape[1] // 8
-    values = values[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8)
-    return values.transpose(0, 2, 1, 3).reshape(rows, columns, 64)
-
-
-def _sample(luma: np.ndarray, whole: np.ndarray, grid: Grid, frequencies: int, most: int = SAMPLE) -> np.ndarray:
-    """Absolute coefficients, (blocks, frequencies), of usable ones among blocks that are spread evenly."""
-    rows, columns = ((side - start) // 8 for side, start in zip(luma.shape, grid, strict=True))
-    places = np.unique(np.linspace(0, rows * columns - 1, min(most, rows * columns)).astype(int))
-    inner = np.arange(8)
-    down = (grid[0] + 8 * (places // columns))[:, None, None] + inner[:, None]
-    across = (grid[1] + 8 * (places % columns))[:, None, None] + inner
-    blocks = luma[down, across].reshape(-1, 64)
-    sizes = np.abs(blocks @ _basis())
-    return sizes[whole[down, across].all((1, 2)) & ~_plain(blocks, sizes), :frequencies]
-
-
-def _plain(blocks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    plain: np.ndarray = (blocks.std(-1) < PLAIN) | ((sizes >= 2 * ZERO).sum(-1) < FEW)
-    return plain
-
-
-@cache
-def _basis() -> np.ndarray:
-    """What each of ``FREQUENCIES`` takes from each pixel of a block, (64, frequencies), orthonormal."""
-    waves = np.cos(np.pi * (2 * np.arange(8) + 1) * np.arange(8)[:, None] / 16) / 2
-    waves[0] /= np.sqrt(2)
-    basis = np.stack([np.outer(waves[row], waves[column]).ravel() for row, column in FREQUENCIES], axis=1)
-    return basis.astype(np.float32)
-
-
-def _bins(sizes: np.ndarray) -> np.ndarray:
-    """Of ``WIDTH``; the last is for all that is too large."""
-    return np.minimum(sizes / WIDTH, TOP / WIDTH).astype(int)
-
-
 def _counts(bins: np.ndarray, length: int) -> np.ndarray:
     """How many there are of each bin, without what is too large."""
     return np.bincount(bins, minlength=length + 1)[:length].astype(float)
-
-
-def _densities(sizes: np.ndarray) -> np.ndarray:
-    """Of absolute coefficients (blocks, frequencies), in bins of ``WIDTH``; smoothed the more, the larger they are."""
-    fine = 0.05
-    length = int(np.arcsinh(TOP) / fine) + 1
-    counts = [np.bincount((np.arcsinh(one[one < TOP]) / fine).astype(int), minlength=length) for one in sizes.T]
-    smooth = _smoothed(np.stack(counts)[:, :length] + 0.01, 3.0, axis=1, border="symmetric")
-    middle = WIDTH * (np.arange(round(TOP / WIDTH)) + 0.5)
-    at = np.arcsinh(middle) / fine
-    densities = np.stack([np.interp(at, np.arange(length) + 0.5, one) for one in smooth]) / np.sqrt(1 + middle**2)
-    return densities / densities.sum(1, keepdims=True)
-
-
-def _with_steps(densities: np.ndarray, most: int = len(TRIED)) -> np.ndarray:
-    """What each density becomes with each, or the first, of ``TRIED``, (densities, tried, bins)."""
-    made: np.ndarray = np.tensordot(densities.astype(np.float32), _combs(most), axes=(1, 0))
-    return made
-
-
-@cache
-def _combs(most: int) -> np.ndarray:
-    """Where a coefficient of each bin comes to lie with the first of ``TRIED``, (bins before, tried, bins after)."""
-    middle = WIDTH * (np.arange(round(TOP / WIDTH)) + 0.5)
-    combs = np.empty((len(middle), most, len(middle)), np.float32)
-    for place, (step, blur) in enumerate(TRIED[:most]):
-        peaks = step * np.rint(middle / step)[:, None]
-        near = sum(np.exp(-((middle - side * peaks) ** 2) / (2 * blur**2)) for side in (1, -1))
-        combs[:, place] = near / (near.sum(1, keepdims=True) + 1e-12)
-    return combs
 
 
 def _table(quality: int) -> tuple[int, ...]:
@@ -307,7 +189,7 @@ def _like_a_table(steps: tuple[int, ...]) -> bool:
     return float(np.corrcoef(np.log(known).T)[0, 1]) >= ALIKE
 
 
-def _fits(seen: _Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
+def _fits(seen: Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
     """Of every frequency, with the steps of ``table``, else with the likeliest that are coarser than the last."""
     fits = []
     for place, (without, tried) in enumerate(zip(seen.without, seen.tried, strict=True)):
@@ -345,7 +227,7 @@ def _fit(
     return _Fit(gain, steps[int(place)], np.append(np.log(ratios[place]), 0.0))
 
 
-def _told(seen: _Seen, fits: list[_Fit], least: float) -> _Told | None:
+def _told(seen: Seen, fits: list[_Fit], least: float) -> _Told | None:
     """What the frequencies tell together; None if it is not worth believing."""
     if sum(fit.gain for fit in fits) < max(LEAST_GAIN, least * seen.usable.sum()):
         return None
@@ -365,22 +247,12 @@ def _evidence(ratios: np.ndarray, grid: Grid, shape: tuple[int, ...]) -> np.ndar
     """Blocks' log odds of having it, to pixels' of going without; neighbours are heard, too."""
     heard = -np.clip(ratios, -MOST, MOST) * 2 * np.pi * SMOOTHING**2
     for axis in (0, 1):
-        heard = _smoothed(heard, SMOOTHING, axis, border="edge")
+        heard = smoothed(heard, SMOOTHING, axis, border="edge")
     large = np.clip(heard, -MOST, MOST)
     for axis in (0, 1):
         large = _eight_times(large, axis)
     after = [length - start - size for length, start, size in zip(shape, grid, large.shape, strict=True)]
     return np.pad(large, ((grid[0], after[0]), (grid[1], after[1])), mode="edge").astype(np.float32)
-
-
-def _smoothed(values: np.ndarray, deviation: float, axis: int, border: Literal["symmetric", "edge"]) -> np.ndarray:
-    """By a Gaussian of that standard deviation along an axis."""
-    reach = round(4 * deviation)
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * deviation**2))
-    width = [(reach, reach) if at == axis else (0, 0) for at in range(values.ndim)]
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, width, mode=border), len(weights), axis)
-    smoothed: np.ndarray = windows @ (weights / weights.sum())
-    return smoothed
 
 
 def _eight_times(values: np.ndarray, axis: int) -> np.ndarray:

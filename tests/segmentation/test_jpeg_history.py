@@ -14,7 +14,8 @@ from sklearn.datasets import load_sample_image
 
 from fakeclf.data.codec import libjpeg_luminance
 from segmentation import metrics
-from segmentation.jpeg_history import FREQUENCIES, History, _eight_times, _smoothed, missing_history, with_history
+from segmentation.block_coefficients import FREQUENCIES, smoothed
+from segmentation.jpeg_history import History, _eight_times, missing_history, with_history
 
 
 def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -119,6 +120,6 @@ def test_smoothing_and_enlarging_as_scipy_does(rows: int, columns: int, seed: in
     values = np.random.default_rng(seed).normal(size=(rows, columns))
     smooth, large = values, values
     for axis in (0, 1):
-        smooth, large = _smoothed(smooth, 1.0, axis, "edge"), _eight_times(large, axis)
+        smooth, large = smoothed(smooth, 1.0, axis, "edge"), _eight_times(large, axis)
     np.testing.assert_allclose(smooth, ndimage.gaussian_filter(values, 1.0, mode="nearest"), atol=1e-9)
     np.testing.assert_allclose(large, ndimage.zoom(values, 8, order=1, mode="nearest", grid_mode=True), atol=1e-9)
