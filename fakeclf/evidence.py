@@ -23,7 +23,7 @@ def sentences(verdict: Verdict, decisive: Vote | None, remark: str = "") -> list
     Args:
         verdict: with its votes, and its mask where there is one.
         decisive: the vote that decided; None where none could.
-        remark: of the localizer whose mask is shown.
+        remark: of the localizer whose mask is shown, on a trace of this very file.
     """
     said = []
     if decisive is not None:
@@ -36,7 +36,12 @@ def sentences(verdict: Verdict, decisive: Vote | None, remark: str = "") -> list
     if verdict.extent == "whole":
         said.append("The traces are of the whole picture rather than of one part of it.")
     said += [f"{vote.model} has no vote: {vote.no_vote}." for vote in verdict.votes if vote.no_vote]
-    if verdict.stable == "flips":
+    if verdict.stable == "flips" and remark and verdict.verdict == "fake":
+        said.append(
+            f"Saved or resized again ({', '.join(verdict.flips_after)}) the picture loses that trace, and the verdict "
+            "with it: judge the file as it came, no copy of it."
+        )
+    elif verdict.stable == "flips":
         said.append(
             f"The verdict changes when the picture is changed a little ({', '.join(verdict.flips_after)}); "
             "do not rely on it."

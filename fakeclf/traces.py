@@ -21,6 +21,7 @@ ROUNDING = 0.29  # standard deviation of what rounding pixels adds to a DCT coef
 STRAYS = 0.01  # share of coefficients that fit no step: clipped, or changed after decoding
 TOP, BINS = 256, 8  # largest coefficient, and bins to one unit
 SURE = 0.05  # log-likelihood a coefficient, over that of no compression, from which on one is reported
+FOREIGN = 3.0  # times as likely, in logs, as with a table of libjpeg's; twice so are pictures that were saved twice
 FLOOR = 1.0  # power of a frequency in squared grey values, well above what rounding leaves
 LEAST = 8
 
@@ -30,7 +31,9 @@ class Traces:
     """What was found; None where a picture is too small to tell.
 
     Attributes:
-        jpeg_quality: libjpeg's quality (1 to 100) of the last JPEG compression; None where there is no sign of one.
+        jpeg_quality: libjpeg's quality (1 to 100) of the last JPEG compression, and of cameras' and editors' own tables
+            that of the nearest one of libjpeg's; None where there is no sign of a compression.
+        jpeg_tables: ``libjpeg`` or ``other``: whose the steps of that compression are.
         jpeg_grid: row and column, 0 to 7, at which its blocks begin; (0, 0) unless it was cropped since.
         bandwidth: share of the Nyquist frequency up to which rows and columns hold a power of 1 (squared grey values),
             the smaller of the two, in (0, 1]: strongly enlarged, blurred and smooth pictures have little.
@@ -38,6 +41,7 @@ class Traces:
     """
 
     jpeg_quality: int | None = None
+    jpeg_tables: str | None = None
     jpeg_grid: tuple[int, int] | None = None
     bandwidth: float | None = None
     noise: float | None = None
@@ -52,17 +56,18 @@ def read(pixels: np.ndarray) -> Traces:
     """Traces of a picture, uint8 RGB (height, width, 3)."""
     if min(pixels.shape[:2]) < LEAST:
         return Traces()
-    quality, grid = _compression(pixels)
-    return Traces(quality, grid, _bandwidth(pixels), _noise(pixels))
+    return Traces(*_compression(pixels), _bandwidth(pixels), _noise(pixels))
 
 
-def _compression(pixels: np.ndarray) -> tuple[int | None, tuple[int, int] | None]:
-    """Quality and grid of the likeliest table, by how coefficients gather at multiples of its steps.
+def _compression(pixels: np.ndarray) -> tuple[int | None, str | None, tuple[int, int] | None]:
+    """Quality, tables and grid of the likeliest steps, by how coefficients gather at their multiples.
+
+    Those of a table of libjpeg's, or what each frequency says, where that explains more by far.
 
     Reference: Fan & de Queiroz 2003, "Identification of bitmap compression history: JPEG detection and quantizer
     estimation", IEEE Transactions on Image Processing 12.
     """
-    best: tuple[float, int | None, tuple[int, int] | None] = (SURE, None, None)
+    best: tuple[float, int | None, str | None, tuple[int, int] | None] = (SURE, None, None, None)
     for grid in _grids(pixels):
         counts = _histograms(_coefficients(pixels, *grid))
         used = counts.sum()
@@ -71,11 +76,16 @@ def _compression(pixels: np.ndarray) -> tuple[int | None, tuple[int, int] | None
         # (63, bins) against (bins, steps): how well each step explains each coefficient's histogram.
         filled = counts.any(0)
         explained = counts[:, filled] @ _log_ratios()[filled]
-        gain = np.take_along_axis(explained.T, _tables(), axis=0).sum(1) / used
-        quality = int(np.argmax(gain))
-        if gain[quality] > best[0]:
-            best = (float(gain[quality]), quality + 1, grid)
-    return best[1], best[2]
+        gains = np.take_along_axis(explained.T, _tables(), axis=0).sum(1) / used
+        quality, gain, tables = int(np.argmax(gains)) + 1, float(gains.max()), "libjpeg"
+        each = explained.max(1) - np.log(explained.shape[1])  # a step is chosen from so many
+        known = each > 0
+        if each[known].sum() / used > max(FOREIGN * gain, SURE):
+            away = np.abs(np.log(_tables()[:, known] / explained[known].argmax(1)))
+            quality, gain, tables = int(np.argmin(away.mean(1))) + 1, float(each[known].sum() / used), "other"
+        if gain > best[0]:
+            best = (gain, quality, tables, grid)
+    return best[1:]
 
 
 def _grids(pixels: np.ndarray) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ class Looked(NamedTuple):
     Attributes:
         raw: P(FAKE) before calibration.
         mask: P(inpainted) of each pixel, float32 (height, width); None from a model that gives none.
-        remark: a sentence on what else it found, for people.
+        remark: a sentence, for people, on a trace of this very file that it found besides.
     """
 
     raw: float

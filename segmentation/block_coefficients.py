@@ -21,9 +21,14 @@ STEPS = tuple(range(2, 41))
 BLURS = (0.33, 0.7)
 """Standard deviations of what comes to a coefficient later: from rounding to pixels, and from a finer compression."""
 TRIED = tuple((step, blur) for blur in BLURS for step in STEPS)
-"""The first ones of rounding alone."""
+NOISES = (0.33, 0.45, 0.6, 0.8, 1.1, 1.5, 2.0, 3.0, 4.5)
+"""The same from a compression on another grid, of which each block has its own."""
+LOUDER = 1.2
+"""How much more noise is assumed than there is on average: detailed blocks have more of what was rounded to zero."""
 ZERO = 1.0
 """Coefficients below it tell nothing: in flat parts they are small, whatever happened."""
+FLAT = round(ZERO / WIDTH)
+"""Bins of these."""
 PLAIN, FEW = 3.0, 4
 """Standard deviation of luma, and number of coefficients that tell, below which a block is plain: what rounding to
 pixels does to it is no noise."""
@@ -43,9 +48,11 @@ class Seen:
         usable: which blocks are neither clipped anywhere nor plain, (rows, columns).
         sizes: the absolute values.
         without: how the bins would be filled without a compression, a row of shares for each frequency.
-        tried: the same with each of ``TRIED``, (tried, bins) for each frequency.
+        tried: the same with compressions, (tried, bins) for each frequency.
+        steps: of these compressions.
         flat: how many bins from zero on tell nothing.
-        last: steps of a last compression that all blocks went through, by which ``bins`` are; 1 = none.
+        kinds: of blocks, each of which has bins of its own.
+        last: steps of a last compression that all blocks went through, by which ``bins`` are; 1 = none, 0 = unknown.
     """
 
     bins: np.ndarray
@@ -53,31 +60,81 @@ class Seen:
     sizes: np.ndarray
     without: Sequence[np.ndarray]
     tried: Sequence[np.ndarray]
+    steps: Sequence[int]
     flat: int = 0
+    kinds: int = 1
     last: tuple[int, ...] = len(FREQUENCIES) * (1,)
 
 
-def shifted(grid: Grid) -> Grid:
-    """Half a block away: what coefficients are there knows nothing of the grid."""
-    return (grid[0] + 4) % 8, (grid[1] + 4) % 8
+def shifted(grid: Grid, but: Grid | None = None) -> Grid:
+    """Half a block away, or nearly so if that is ``but``: what coefficients are there knows nothing of the grid."""
+    away = (grid[0] + 4) % 8, (grid[1] + 4) % 8
+    return away if away != but else ((grid[0] + 3) % 8, (grid[1] + 5) % 8)
 
 
-def look(luma: np.ndarray, whole: np.ndarray, grid: Grid) -> Seen:
+def look(luma: np.ndarray, whole: np.ndarray, grid: Grid, but: Grid | None = None) -> Seen:
+    """A picture's luma less 128; which pixels are not clipped; where blocks begin, and those of another grid."""
     blocks = _blocks(luma, grid)
     sizes = np.abs(blocks @ _basis())
     usable = _blocks(whole, grid).all(2) & ~_plain(blocks, sizes)
-    without = densities_of(sample(luma, whole, shifted(grid), len(FREQUENCIES), 16 * SAMPLE))
-    return Seen(bins_of(sizes), usable, sizes, list(without), list(with_steps(without)), round(ZERO / WIDTH))
+    without = densities_of(sample(luma, whole, shifted(grid, but), len(FREQUENCIES), 16 * SAMPLE))
+    steps = [step for step, _ in TRIED]
+    return Seen(bins_of(sizes), usable, sizes, list(without), list(with_steps(without)), steps, FLAT)
 
 
 def rounded(seen: Seen, steps: tuple[int, ...]) -> Seen:
     """The same in bins of the last compression's steps, which hold all that it left."""
     middle = WIDTH * (np.arange(round(TOP / WIDTH)) + 0.5)
-    to = [np.rint(middle / step).astype(int)[:, None] == np.arange(TOP // step + 1) for step in steps]
-    bins = np.minimum(np.rint(seen.sizes / steps), TOP // np.array(steps) + 1).astype(int)
+    wide = np.maximum(steps, 1)
+    to = [np.rint(middle / step).astype(int)[:, None] == np.arange(TOP // step + 1) for step in wide]
+    bins = np.minimum(np.rint(seen.sizes / wide), TOP // wide + 1).astype(int)
     without = [density @ into for density, into in zip(seen.without, to, strict=True)]
     tried = [one @ into for one, into in zip(seen.tried, to, strict=True)]
-    return Seen(bins, seen.usable, seen.sizes, without, tried, last=steps)
+    return Seen(bins, seen.usable, seen.sizes, without, tried, seen.steps, last=steps)
+
+
+def look_elsewhere(luma: np.ndarray, whole: np.ndarray, grid: Grid, last: Grid, table: np.ndarray) -> Seen:
+    """As ``look``, on another grid than that of the last compression, whose 64 steps are known: it left noise.
+
+    Bins are those of ``look`` once for each of ``NOISES``.
+    """
+    seen = look(luma, whole, grid, last)
+    length = round(TOP / WIDTH)
+    between = np.sqrt(np.multiply(NOISES[1:], NOISES[:-1]))
+    kinds = np.searchsorted(between, LOUDER * noise_elsewhere(luma, grid, last, table))
+    bins = np.where(seen.bins < length, kinds * length + seen.bins, len(NOISES) * length)
+    tried = [(step, noise) for step in STEPS for noise in NOISES]
+    with_it = with_steps(np.stack(seen.without), tried).reshape(len(FREQUENCIES), len(STEPS), -1)
+    without = [np.tile(one, len(NOISES)) for one in seen.without]
+    return Seen(bins, seen.usable, seen.sizes, without, list(with_it), STEPS, FLAT, len(NOISES))
+
+
+def noise_elsewhere(luma: np.ndarray, grid: Grid, last: Grid, table: np.ndarray) -> np.ndarray:
+    """Standard deviation of the rounding on grid ``last`` in coefficients of ``grid``, (rows, columns, frequencies)."""
+    every = tuple((row, column) for row in range(8) for column in range(8))
+    # Extended by mirroring, so that each block of ``grid`` lies in four whole ones of ``last``.
+    before = [(8 - start) % 8 + 8 for start in last]
+    after = [16 - (length - start) % 8 for length, start in zip(luma.shape, last, strict=True)]
+    blocks = _blocks(np.pad(luma, list(zip(before, after, strict=True)), mode="symmetric"), (0, 0))
+    levels = np.rint(blocks @ _basis(every) / table.astype(np.float32))
+    zeros = np.clip((levels == 0).mean((0, 1)), 0.01, 0.99)
+    # What was rounded to zero is Laplacian, of the width that gives as many zeros.
+    half = -np.log(1 - zeros)
+    lost = (2 - np.exp(-half) * (half**2 + 2 * half + 2)) / (1 - np.exp(-half)) * (table / (2 * half)) ** 2
+    power = np.where(levels == 0, np.minimum(lost, table**2 / 12), table**2 / 12).astype(np.float32)
+    first = [side + start for side, start in zip(before, grid, strict=True)]
+    (top, down), (left, right) = (divmod(start, 8) for start in first)
+    waves = _basis(every).T.reshape(64, 8, 8)
+    found = np.full((1, 1, len(FREQUENCIES)), 1 / 12, np.float32)
+    rows, columns = ((length - start) // 8 for length, start in zip(luma.shape, grid, strict=True))
+    for below in (0, 1):
+        for beside in (0, 1):
+            placed = np.zeros((64, 24, 24), np.float32)
+            placed[:, 8 * below : 8 * below + 8, 8 * beside : 8 * beside + 8] = waves
+            share = np.square(placed[:, down : down + 8, right : right + 8].reshape(64, 64) @ _basis())
+            part = power[top + below : top + below + rows, left + beside : left + beside + columns]
+            found = found + part @ share
+    return np.sqrt(found)
 
 
 def _blocks(values: np.ndarray, grid: Grid) -> np.ndarray:
@@ -106,11 +163,11 @@ def _plain(blocks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _basis() -> np.ndarray:
-    """What each of ``FREQUENCIES`` takes from each pixel of a block, (64, frequencies), orthonormal."""
+def _basis(frequencies: Sequence[tuple[int, int]] = FREQUENCIES) -> np.ndarray:
+    """What each frequency takes from each pixel of a block, (64, frequencies), orthonormal."""
     waves = np.cos(np.pi * (2 * np.arange(8) + 1) * np.arange(8)[:, None] / 16) / 2
     waves[0] /= np.sqrt(2)
-    basis = np.stack([np.outer(waves[row], waves[column]).ravel() for row, column in FREQUENCIES], axis=1)
+    basis = np.stack([np.outer(waves[row], waves[column]).ravel() for row, column in frequencies], axis=1)
     return basis.astype(np.float32)
 
 
@@ -131,22 +188,23 @@ def densities_of(sizes: np.ndarray) -> np.ndarray:
     return densities / densities.sum(1, keepdims=True)
 
 
-def with_steps(densities: np.ndarray, most: int = len(TRIED)) -> np.ndarray:
-    """What each density becomes with each, or the first, of ``TRIED``, (densities, tried, bins)."""
-    made: np.ndarray = np.tensordot(densities.astype(np.float32), _combs(most), axes=(1, 0))
+def with_steps(densities: np.ndarray, tried: Sequence[tuple[int, float]] = TRIED) -> np.ndarray:
+    """What each density becomes with each step and blur, (densities, tried, bins)."""
+    made = np.empty((len(densities), len(tried), densities.shape[1]), np.float32)
+    for place, (step, blur) in enumerate(tried):
+        starts, peaks = _comb(step, blur)
+        made[:, place] = np.add.reduceat(densities, starts, axis=1) @ peaks
     return made
 
 
 @cache
-def _combs(most: int) -> np.ndarray:
-    """Where a coefficient of each bin comes to lie with the first of ``TRIED``, (bins before, tried, bins after)."""
+def _comb(step: int, blur: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first bin that is rounded to each multiple of a step, and where that comes to lie, (multiples, bins)."""
     middle = WIDTH * (np.arange(round(TOP / WIDTH)) + 0.5)
-    combs = np.empty((len(middle), most, len(middle)), np.float32)
-    for place, (step, blur) in enumerate(TRIED[:most]):
-        peaks = step * np.rint(middle / step)[:, None]
-        near = sum(np.exp(-((middle - side * peaks) ** 2) / (2 * blur**2)) for side in (1, -1))
-        combs[:, place] = near / (near.sum(1, keepdims=True) + 1e-12)
-    return combs
+    multiples, starts = np.unique(np.rint(middle / step), return_index=True)
+    at = step * multiples[:, None]
+    near = sum(np.exp(-((middle - side * at) ** 2) / (2 * blur**2)) for side in (1, -1))
+    return starts, (near / (near.sum(1, keepdims=True) + 1e-12)).astype(np.float32)
 
 
 def smoothed(values: np.ndarray, deviation: float, axis: int, border: Literal["symmetric", "edge"]) -> np.ndarray:

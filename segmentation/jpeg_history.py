@@ -9,13 +9,14 @@ second steps are finer than the first. It is no trace of the generator, so no ge
     if found is not None:
         found.evidence  # log odds of each pixel that the compression is missing there
 
-A first compression on another grid than the second's, as of a picture that was cut in between, is not looked for.
-NumPy alone: a first verdict waits for no SciPy.
+A first compression may lie on another grid than the second's, as where the picture was cut in between: then the second,
+if it is fine, is noise to the first's steps. NumPy alone: a first verdict waits for no SciPy.
 
 References: Fan & de Queiroz 2003, "Identification of bitmap compression history", doi:10.1109/TIP.2002.807361; Bianchi,
 De Rosa & Piva 2011, "Improved DCT coefficient analysis for forgery localization in JPEG images",
 doi:10.1109/ICASSP.2011.5946978, whose way to know what coefficients would be without the compression this takes: those
-of a shifted grid.
+of a shifted grid; Bianchi & Piva 2012, "Detection of nonaligned double JPEG compression based on integer periodicity
+maps", doi:10.1109/TIFS.2011.2170836.
 """
 
 from __future__ import annotations
@@ -29,16 +30,15 @@ from fakeclf import traces
 from fakeclf.data.codec import libjpeg_luminance
 from segmentation.block_coefficients import (
     BLURS,
+    FLAT,
     FREQUENCIES,
     STEPS,
-    TRIED,
-    WIDTH,
-    ZERO,
     Grid,
     Seen,
     bins_of,
     densities_of,
     look,
+    look_elsewhere,
     rounded,
     sample,
     shifted,
@@ -47,20 +47,23 @@ from segmentation.block_coefficients import (
 )
 
 COARSE, COARSE_STEPS = 6, 19
-"""How many of these, and of ``STEPS``, the grid is found with."""
+"""How many frequencies, and of ``STEPS``, a grid is found with."""
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 """Of the blocks that went through the compression, as tried for each frequency."""
-STRAYS = 0.03
+STRAYS, STRAYS_IN_NOISE = 0.03, 0.1
 """Share of the coefficients of a block that lie elsewhere though it went through the compression."""
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: statistics of fewer blocks are none."""
-GAIN, GAIN_BEFORE = 0.05, 1.5
-"""Log-likelihood a block, over that of no compression, from which on a compression, and one before it, is believed.
-Photographs that were never compressed have 0.007 at most, and those that were once have 0.9 for one before it."""
+GAIN, GAIN_BEFORE, GAIN_BEFORE_ESTIMATED, GAIN_ELSEWHERE = 0.05, 1.5, 6.0, 0.8
+"""Log-likelihood a block, over that of no compression, from which on these are believed: a compression; one before it;
+the same where the last one's steps are estimates; one before it on another grid. Of photographs, those that were never
+compressed have 0.007 at most; those that were once have 0.9 for one before, 4.7 by estimates, 0.6 for one elsewhere."""
 LEAST_GAIN = 50.0
 """Of all blocks together: few are soon explained."""
-MISSING = (0.02, 0.95)
-"""Share of blocks that went without it, between which this is so of a part of the picture."""
+MISSING, MISSING_ELSEWHERE = (0.02, 0.95), 0.05
+"""Shares of blocks that went without it, between which this is so of a part; on another grid, at least."""
+SMALL = 0.1
+"""Share below which what went without may be a misreading of a picture that was compressed twice."""
 ALIKE = 0.6
 """Correlation of an earlier compression's steps with libjpeg's, as logs, below which they are chance and no table."""
 WITH_IT = 64
@@ -105,33 +108,18 @@ def missing_history(pixels: np.ndarray) -> History | None:
         return None
     luma = np.rint(pixels @ traces.LUMA) - 128
     whole = np.all((pixels > 0) & (pixels < 255), axis=2)
-    last = traces.read(pixels)
-    grid = last.jpeg_grid or _grid(luma, whole)
+    found = traces.read(pixels)
+    grid = found.jpeg_grid or _grid(luma, whole)
     seen = look(luma, whole, grid)
     if not seen.usable.any():
         return None
-    again, table = False, None if last.jpeg_quality is None else _table(last.jpeg_quality)
-    found = _told(seen, _fits(seen, table), GAIN)
-    if table is not None and (found is None or found.missing < MISSING[0]):  # all of it was: and before?
-        seen = rounded(seen, table)
-        again, found = True, _told(seen, _fits(seen), GAIN_BEFORE)
-        if found is not None and not _like_a_table(found.steps):
-            return None
-    if found is None or not MISSING[0] <= found.missing <= MISSING[1]:
+    steps, last = _last(seen, found)
+    if last is None and found.jpeg_quality is None:
         return None
-    return History(_evidence(found.ratios, grid, luma.shape), grid, found.steps, again, found.missing)
-
-
-def with_history(mask: np.ndarray, history: History) -> np.ndarray:
-    """P(inpainted) of each pixel by a network and by the picture's history together, float32 (height, width).
-
-    Their log odds are added, as of two witnesses who know nothing of each other; the network's count no more than
-    the history's can.
-    """
-    clipped = np.clip(mask.astype(np.float64), 1e-9, 1 - 1e-9)
-    odds = np.clip(np.log(clipped / (1 - clipped)), -MOST, MOST) + history.evidence
-    together: np.ndarray = (1 / (1 + np.exp(-odds))).astype(np.float32)
-    return together
+    before = None
+    if last is None or last.missing < SMALL:  # nearly all of it went through the last one
+        before = _before(luma, whole, seen, grid, steps, found)
+    return before or _of_a_part(last, grid, luma.shape)
 
 
 @dataclass(frozen=True)
@@ -152,19 +140,57 @@ class _Told:
     steps: tuple[int, ...]
 
 
-def _grid(luma: np.ndarray, whole: np.ndarray) -> Grid:
-    """The likeliest of 64."""
+def _last(seen: Seen, found: traces.Traces) -> tuple[tuple[int, ...], _Told | None]:
+    """Steps of the last compression, 0 where unknown, and which blocks went through it."""
+    if found.jpeg_tables == "libjpeg" and found.jpeg_quality is not None:
+        steps = _table(found.jpeg_quality)
+        return steps, _told(seen, _fits(seen, steps), GAIN)
+    fits = _fits(seen)  # a camera's or an editor's, or none
+    return tuple(fit.step if fit.step > 1 else 0 for fit in fits), _told(seen, fits, GAIN)
+
+
+def _before(
+    luma: np.ndarray, whole: np.ndarray, seen: Seen, grid: Grid, steps: tuple[int, ...], found: traces.Traces
+) -> History | None:
+    """A compression before the last one, of steps ``steps`` on ``grid``: on the same grid, else on another."""
+    again = rounded(seen, steps)
+    least = GAIN_BEFORE if found.jpeg_tables == "libjpeg" else GAIN_BEFORE_ESTIMATED
+    same = _told(again, _fits(again), least)
+    if same is not None:
+        return _of_a_part(same, grid, luma.shape, again=True) if _like_a_table(same.steps) else None
+    other = _grid(luma, whole, but=grid)
+    noisy = look_elsewhere(luma, whole, other, grid, _whole_table(steps, found.jpeg_quality))
+    there = _told(noisy, _fits(noisy), GAIN_ELSEWHERE)
+    if there is None or there.missing < MISSING_ELSEWHERE or not _like_a_table(there.steps):
+        return None
+    return _of_a_part(there, other, luma.shape, again=True)
+
+
+def _of_a_part(found: _Told | None, grid: Grid, shape: tuple[int, ...], *, again: bool = False) -> History | None:
+    if found is None or not MISSING[0] <= found.missing <= MISSING[1]:
+        return None
+    return History(_evidence(found.ratios, grid, shape), grid, found.steps, again, found.missing)
+
+
+def _grid(luma: np.ndarray, whole: np.ndarray, but: Grid | None = None) -> Grid:
+    """The likeliest of 64, or of those with other rows and columns than the last compression's, which is noise there.
+
+    Where they share rows or columns, what looks like steps is often the last one's.
+    """
     grids = [(row, column) for row in range(8) for column in range(8)]
-    seen = {grid: sample(luma, whole, grid, COARSE) for grid in grids}
-    densities = np.stack([densities_of(seen[shifted(grid)]) for grid in grids])
-    tried = with_steps(densities.reshape(len(grids) * COARSE, -1), COARSE_STEPS)  # all at once, which is fast
+    if but is not None:
+        grids = [(row, column) for row, column in grids if row != but[0] and column != but[1]]
+    every = {grid: sample(luma, whole, grid, COARSE) for grid in {*grids, *(shifted(grid, but) for grid in grids)}}
+    densities = np.stack([densities_of(every[shifted(grid, but)]) for grid in grids])
+    few = [(step, BLURS[0 if but is None else 1]) for step in STEPS[:COARSE_STEPS]]
+    tried = _telling(with_steps(densities.reshape(len(grids) * COARSE, -1), few))  # all at once, which is fast
     tried = tried.reshape(len(grids), COARSE, COARSE_STEPS, -1)
+    densities = _telling(densities)
 
     def gain(place: int) -> float:
-        each = zip(bins_of(seen[grids[place]]).T, densities[place], tried[place], strict=True)
-        few, flat = (0.3, 0.9), round(ZERO / WIDTH)
+        each = zip(bins_of(every[grids[place]]).T, densities[place], tried[place], strict=True)
         return sum(
-            _fit(_counts(bins, len(one)), one, with_it, flat, STEPS[:COARSE_STEPS], few).gain
+            _fit(_counts(bins, len(one)), one, with_it, STEPS[:COARSE_STEPS], (0.3, 0.9)).gain
             for bins, one, with_it in each
         )
 
@@ -181,6 +207,15 @@ def _table(quality: int) -> tuple[int, ...]:
     return tuple(int(table[place]) for place in FREQUENCIES)
 
 
+def _whole_table(steps: Sequence[int], quality: int | None) -> np.ndarray:
+    """All 64 steps, row by row: libjpeg's, or those at a high quality, where none are given for ``FREQUENCIES``."""
+    table = libjpeg_luminance(95 if quality is None else quality).astype(float)
+    for (row, column), step in zip(FREQUENCIES, steps, strict=True):
+        if step:
+            table[8 * row + column] = step
+    return table
+
+
 def _like_a_table(steps: tuple[int, ...]) -> bool:
     """Whether steps grow with the frequency as those of JPEG tables do."""
     known = [(step, usual) for step, usual in zip(steps, _table(50), strict=True) if step > 1]
@@ -194,29 +229,38 @@ def _fits(seen: Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
     fits = []
     for place, (without, tried) in enumerate(zip(seen.without, seen.tried, strict=True)):
         counts = _counts(seen.bins[seen.usable, place], len(without))
-        if table is None:
-            few = [at for at, (step, _) in enumerate(TRIED) if step > seen.last[place]]
+        if not seen.last[place]:
+            few = []
+        elif table is None:
+            few = [at for at, step in enumerate(seen.steps) if step > seen.last[place]]
         else:
-            few = [at for at, one in enumerate(TRIED) if one == (table[place], BLURS[0])]
-        fits.append(_fit(counts, without, tried[few], seen.flat, [TRIED[at][0] for at in few]))
+            few = [at for at, step in enumerate(seen.steps) if step == table[place]][:1]
+        alone, with_it = (_telling(shares, seen.flat, seen.kinds) for shares in (without, tried[few]))
+        strays = STRAYS_IN_NOISE if seen.kinds > 1 else STRAYS
+        fits.append(_fit(counts, alone, with_it, [seen.steps[at] for at in few], strays=strays))
     return fits
+
+
+def _telling(densities: np.ndarray, flat: int = FLAT, kinds: int = 1) -> np.ndarray:
+    """Of each kind the shares of the bins that tell anything; 0 of the others."""
+    parts = densities.reshape(*densities.shape[:-1], kinds, densities.shape[-1] // kinds).copy()
+    parts[..., :flat] = 0
+    parts /= parts.sum(-1, keepdims=True) + 1e-9
+    return parts.reshape(densities.shape)
 
 
 def _fit(
     counts: np.ndarray,
     without: np.ndarray,
     tried: np.ndarray,
-    flat: int,
     steps: Sequence[int],
     shares: Sequence[float] = SHARES,
+    strays: float = STRAYS,
 ) -> _Fit:
     """Of the ``steps`` the one that explains ``counts`` best, if any does better than no compression."""
     if not len(steps):
         return _Fit(0.0, 1, np.zeros(len(counts) + 1))
-    without = without / without[flat:].sum()
-    tried = tried / (tried[:, flat:].sum(1, keepdims=True) + 1e-9)
-    ratios = (1 - STRAYS) * tried / np.maximum(without, 1e-7) + STRAYS
-    ratios[:, :flat] = 1.0
+    ratios = np.where(without > 0, (1 - strays) * tried / np.maximum(without, 1e-7) + strays, 1.0)
     filled = counts > 0
     share = np.array(shares)[:, None, None]
     gains = np.log(share * ratios[:, filled] + 1 - share) @ counts[filled]
@@ -227,9 +271,13 @@ def _fit(
     return _Fit(gain, steps[int(place)], np.append(np.log(ratios[place]), 0.0))
 
 
+def _gain(fits: Sequence[_Fit]) -> float:
+    return sum(fit.gain for fit in fits)
+
+
 def _told(seen: Seen, fits: list[_Fit], least: float) -> _Told | None:
     """What the frequencies tell together; None if it is not worth believing."""
-    if sum(fit.gain for fit in fits) < max(LEAST_GAIN, least * seen.usable.sum()):
+    if _gain(fits) < max(LEAST_GAIN, least * seen.usable.sum()):
         return None
     ratios = sum(fit.ratios[seen.bins[:, :, place]] for place, fit in enumerate(fits)) * seen.usable
     having = ratios[ratios > 0]

@@ -20,7 +20,8 @@ from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.voters import Look, Looked, one_at_a_time
 from segmentation import metrics, tiling
-from segmentation.jpeg_history import History, missing_history, with_history
+from segmentation.join_history import with_history
+from segmentation.jpeg_history import History, missing_history
 
 TILE = 1024
 OVERLAP = 128

@@ -93,6 +93,7 @@ const WORDS = {
   bandwidth: "fine detail (0 to 1)",
   jpeg_grid: "JPEG blocks begin at",
   jpeg_quality: "last JPEG quality",
+  jpeg_tables: "JPEG tables are those of",
   noise: "noise (of 255)",
   sha256: "fingerprint (sha256)",
 };

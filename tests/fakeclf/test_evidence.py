@@ -50,6 +50,14 @@ def test_what_a_verdict_does_not_mean_is_said() -> None:
     assert "between 0.300 and 0.800" in said[0] and "(jpeg:85)" in said[1] and "do not rely on it" in said[1]
 
 
+def test_a_trace_of_the_file_is_lost_by_saving_it_again() -> None:
+    fake = vote("m", 0.9, "fake")
+    verdict = Verdict(None, verdict="fake", votes=[fake], stable="flips", flips_after=["jpeg:85"])
+    said = sentences(verdict, fake, "A part went without.")
+    assert said[-2] == "A part went without." and "judge the file as it came" in said[-1] and "(jpeg:85)" in said[-1]
+    assert "do not rely on it" in sentences(verdict, fake)[-1]
+
+
 def test_what_the_localizer_remarked_is_said_whatever_the_verdict() -> None:
     real = vote("m", 0.1, "real")
     said = sentences(Verdict(None, verdict="real", votes=[real]), real, "Something is missing.")

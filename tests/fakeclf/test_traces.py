@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 from skimage import data
 
 from fakeclf import images, traces
 from fakeclf.data import degrade
+from fakeclf.data.codec import jpeg_quality
 
 
 @pytest.fixture(scope="module", params=["astronaut", "coffee"])
@@ -26,9 +30,25 @@ def test_the_last_jpeg_quality_is_found(lossless: np.ndarray, quality: int) -> N
     assert found.jpeg_quality is not None and abs(found.jpeg_quality - quality) <= 2 and found.jpeg_grid == (0, 0)
 
 
+@pytest.mark.parametrize("preset", ["low", "medium", "high", "maximum", "web_medium", "web_high", "web_very_high"])
+def test_an_editor_that_brings_its_own_tables(lossless: np.ndarray, preset: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(lossless).save(stream, "JPEG", quality=preset)  # Photoshop's, as Pillow knows them
+    nearest, exact = jpeg_quality(tuple(Image.open(stream).quantization[0]))
+    found = traces.read(images.read(stream.getvalue()))
+    assert not exact and found.jpeg_tables == "other" and found.jpeg_grid == (0, 0)
+    assert found.jpeg_quality is not None and abs(found.jpeg_quality - nearest) <= 2
+
+
+def test_saved_twice_is_no_table_of_its_own(lossless: np.ndarray) -> None:
+    first = images.read(images.encode_jpeg(lossless, 60))
+    found = traces.read(images.read(images.encode_jpeg(first, 90)))
+    assert found.jpeg_quality == 90 and found.jpeg_tables == "libjpeg"
+
+
 def test_no_compression_no_quality(lossless: np.ndarray) -> None:
     found = traces.read(lossless)
-    assert found.jpeg_quality is None and found.jpeg_grid is None
+    assert found.jpeg_quality is None and found.jpeg_tables is None and found.jpeg_grid is None
 
 
 @pytest.mark.parametrize(("row", "column"), [(3, 5), (1, 0), (0, 7)])
@@ -56,4 +76,4 @@ def test_any_picture_has_an_answer(pixels: np.ndarray) -> None:
     small = min(pixels.shape[:2]) < 8
     assert (found.bandwidth is None) == small and (found.noise is None) == small
     assert small or 0 < found.bandwidth <= 1
-    assert set(found.to_json()) == {"jpeg_quality", "jpeg_grid", "bandwidth", "noise"}
+    assert set(found.to_json()) == {"jpeg_quality", "jpeg_tables", "jpeg_grid", "bandwidth", "noise"}

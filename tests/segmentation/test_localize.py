@@ -19,7 +19,7 @@ from PIL import Image
 from fakeclf import bundle
 from fakeclf.errors import FakeclfError
 from segmentation import metrics
-from segmentation.jpeg_history import with_history
+from segmentation.join_history import with_history
 from segmentation.layers.resize import ResizeBy
 from segmentation.localize import Localizer, Located, open_localizer, tiling_difference
 from segmentation.looking import look_localizer

@@ -1,0 +1,55 @@
+"""What a network says of a picture and what the picture's JPEG history says, joined; NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segmentation.block_coefficients import Grid, smoothed
+from segmentation.jpeg_history import MOST, History
+
+SURE, NEAR = 2.0, 3.0
+"""Log odds from which on a network is sure of what is inside an outline, and the standard deviation, in blocks, of the
+weights that blocks inside count with."""
+
+
+def with_history(mask: np.ndarray, history: History) -> np.ndarray:
+    """P(inpainted) of each pixel by a network and by the picture's history together, float32 (height, width).
+
+    Their log odds are added, as of two witnesses who know nothing of each other; the network's count no more than
+    the history's can. Where a block lies across an outline and the network is sure of what is inside, the outline is
+    the network's: a block says no more than that some of it went without.
+    """
+    clipped = np.clip(mask.astype(np.float64), 1e-9, 1 - 1e-9)
+    odds = np.clip(np.log(clipped / (1 - clipped)), -MOST, MOST)
+    across = _across(odds, history)
+    together: np.ndarray = (
+        1 / (1 + np.exp(-odds - np.where(across, np.minimum(history.evidence, 0), history.evidence)))
+    ).astype(np.float32)
+    return together
+
+
+def _across(odds: np.ndarray, history: History) -> np.ndarray:
+    """Pixels of blocks at the edge of what went without, where the network is sure of the blocks inside."""
+    evidence, known = (_means(values, history.grid) for values in (history.evidence, odds))
+    across = np.zeros(odds.shape, bool)
+    if not evidence.size:
+        return across
+    around = np.pad(evidence, 1, mode="edge")
+    lowest = np.lib.stride_tricks.sliding_window_view(around, (3, 3)).min((2, 3))
+    edge = (evidence > 0) & (lowest < -1)
+    inside = (evidence > 0) & ~edge
+    near, weight = known * inside, inside.astype(float)
+    for axis in (0, 1):
+        near, weight = (smoothed(values, NEAR, axis, border="edge") for values in (near, weight))
+    blocks = (edge & (weight > 1e-3) & (near > SURE * weight)).repeat(8, 0).repeat(8, 1)
+    row, column = history.grid
+    across[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
+    return across
+
+
+def _means(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """Of blocks, (height, width) to (rows, columns)."""
+    values = values[grid[0] :, grid[1] :]
+    rows, columns = values.shape[0] // 8, values.shape[1] // 8
+    means: np.ndarray = values[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).mean((1, 3))
+    return means
