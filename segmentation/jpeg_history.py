@@ -54,18 +54,21 @@ STRAYS, STRAYS_IN_NOISE = 0.03, 0.1
 """Share of the coefficients of a block that lie elsewhere though it went through the compression."""
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: statistics of fewer blocks are none."""
-GAIN, GAIN_BEFORE, GAIN_BEFORE_ESTIMATED, GAIN_ELSEWHERE = 0.05, 1.5, 6.0, 0.8
+GAIN, GAIN_BEFORE, GAIN_BEFORE_ESTIMATED, GAIN_ELSEWHERE = 0.05, 1.5, 6.0, 0.65
 """Log-likelihood a block, over that of no compression, from which on these are believed: a compression; one before it;
-the same where the last one's steps are estimates; one before it on another grid. Of photographs, those that were never
-compressed have 0.007 at most; those that were once have 0.9 for one before, 4.7 by estimates, 0.6 for one elsewhere."""
+the same where the last one's steps are estimates; one before it on another grid. Photographs that were never compressed
+have 0.007 at most. Those that were once have 0.9 for one before, 4.7 by estimates, and 0.6 for one elsewhere with steps
+like a table's."""
 LEAST_GAIN = 50.0
 """Of all blocks together: few are soon explained."""
 MISSING, MISSING_ELSEWHERE = (0.02, 0.95), 0.05
 """Shares of blocks that went without it, between which this is so of a part; on another grid, at least."""
 SMALL = 0.1
 """Share below which what went without may be a misreading of a picture that was compressed twice."""
-ALIKE = 0.6
+ALIKE, ALIKE_ELSEWHERE = 0.6, 0.8
 """Correlation of an earlier compression's steps with libjpeg's, as logs, below which they are chance and no table."""
+KNOWN, KNOWN_ELSEWHERE = 2, 15
+"""How many steps must be known for that."""
 WITH_IT = 64
 """Blocks that went through it, at least: a few resemble anything."""
 SMOOTHING = 1.0
@@ -161,7 +164,9 @@ def _before(
     other = _grid(luma, whole, but=grid)
     noisy = look_elsewhere(luma, whole, other, grid, _whole_table(steps, found.jpeg_quality))
     there = _told(noisy, _fits(noisy), GAIN_ELSEWHERE)
-    if there is None or there.missing < MISSING_ELSEWHERE or not _like_a_table(there.steps):
+    if there is None or there.missing < MISSING_ELSEWHERE:
+        return None
+    if not _like_a_table(there.steps, ALIKE_ELSEWHERE, KNOWN_ELSEWHERE):
         return None
     return _of_a_part(there, other, luma.shape, again=True)
 
@@ -216,12 +221,12 @@ def _whole_table(steps: Sequence[int], quality: int | None) -> np.ndarray:
     return table
 
 
-def _like_a_table(steps: tuple[int, ...]) -> bool:
+def _like_a_table(steps: tuple[int, ...], alike: float = ALIKE, least: int = KNOWN) -> bool:
     """Whether steps grow with the frequency as those of JPEG tables do."""
     known = [(step, usual) for step, usual in zip(steps, _table(50), strict=True) if step > 1]
-    if len({step for step, _ in known}) < 2:
+    if len(known) < least or len({step for step, _ in known}) < 2:
         return False
-    return float(np.corrcoef(np.log(known).T)[0, 1]) >= ALIKE
+    return float(np.corrcoef(np.log(known).T)[0, 1]) >= alike
 
 
 def _fits(seen: Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
