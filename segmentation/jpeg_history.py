@@ -66,7 +66,7 @@ MISSING, MISSING_ELSEWHERE = (0.02, 0.95), 0.05
 SMALL = 0.1
 """Share below which what went without may be a misreading of a picture that was compressed twice."""
 ALIKE, ALIKE_ELSEWHERE = 0.6, 0.8
-"""Correlation of an earlier compression's steps with libjpeg's, as logs, below which they are chance and no table."""
+"""Correlation of steps that were found with libjpeg's, as logs, below which they are chance and no table."""
 KNOWN, KNOWN_ELSEWHERE = 2, 15
 """How many steps must be known for that."""
 WITH_IT = 64
@@ -122,7 +122,11 @@ def missing_history(pixels: np.ndarray) -> History | None:
     before = None
     if last is None or last.missing < SMALL:  # nearly all of it went through the last one
         before = _before(luma, whole, seen, grid, steps, found)
-    return before or _of_a_part(last, grid, luma.shape)
+    if before is not None or last is None:
+        return before
+    # Estimates of steps are like a table, or what they explain leaves no doubt: they can be a mixture of two tables.
+    sure = found.jpeg_tables == "libjpeg" or last.gain >= GAIN_BEFORE_ESTIMATED or _like_a_table(last.steps)
+    return _of_a_part(last, grid, luma.shape) if sure else None
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,12 @@ class _Fit:
 
 @dataclass(frozen=True)
 class _Told:
-    """Of each block, the log odds that it has the compression; the share of those that do not; the steps."""
+    """Of each block, the log odds that it has the compression; the share of those that do not; the steps; the gain."""
 
     ratios: np.ndarray
     missing: float
     steps: tuple[int, ...]
+    gain: float
 
 
 def _last(seen: Seen, found: traces.Traces) -> tuple[tuple[int, ...], _Told | None]:
@@ -171,8 +176,8 @@ def _before(
     return _of_a_part(there, other, luma.shape, again=True)
 
 
-def _of_a_part(found: _Told | None, grid: Grid, shape: tuple[int, ...], *, again: bool = False) -> History | None:
-    if found is None or not MISSING[0] <= found.missing <= MISSING[1]:
+def _of_a_part(found: _Told, grid: Grid, shape: tuple[int, ...], *, again: bool = False) -> History | None:
+    if not MISSING[0] <= found.missing <= MISSING[1]:
         return None
     return History(_evidence(found.ratios, grid, shape), grid, found.steps, again, found.missing)
 
@@ -276,13 +281,10 @@ def _fit(
     return _Fit(gain, steps[int(place)], np.append(np.log(ratios[place]), 0.0))
 
 
-def _gain(fits: Sequence[_Fit]) -> float:
-    return sum(fit.gain for fit in fits)
-
-
 def _told(seen: Seen, fits: list[_Fit], least: float) -> _Told | None:
     """What the frequencies tell together; None if it is not worth believing."""
-    if _gain(fits) < max(LEAST_GAIN, least * seen.usable.sum()):
+    gain, blocks = sum(fit.gain for fit in fits), int(seen.usable.sum())
+    if gain < max(LEAST_GAIN, least * blocks):
         return None
     ratios = sum(fit.ratios[seen.bins[:, :, place]] for place, fit in enumerate(fits)) * seen.usable
     having = ratios[ratios > 0]
@@ -293,7 +295,7 @@ def _told(seen: Seen, fits: list[_Fit], least: float) -> _Told | None:
     missing = 0.5
     for _ in range(30):  # expectation and maximisation
         missing = float(np.mean(missing / (missing + (1 - missing) * np.exp(telling))))
-    return _Told(ratios, missing, tuple(fit.step for fit in fits))
+    return _Told(ratios, missing, tuple(fit.step for fit in fits), gain / blocks)
 
 
 def _evidence(ratios: np.ndarray, grid: Grid, shape: tuple[int, ...]) -> np.ndarray:

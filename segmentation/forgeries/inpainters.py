@@ -106,6 +106,7 @@ _FIXED = {
     "resampled": "segmentation.forgeries.resampled:Resampled",
     "renoised": "segmentation.forgeries.resampled:Renoised",
     "random-decoder": "segmentation.forgeries.random_decoder:RandomDecoder",
+    "blocky": "segmentation.forgeries.blocky:Blocky",
 }
 _OPENED_WITH = {
     "onnx": "segmentation.forgeries.onnx_inpainter:OnnxInpainter",
