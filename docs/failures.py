@@ -42,6 +42,7 @@ CASES = (
     Case("another source: inpainter", "inpainter"),
     Case("another source: navier-stokes", "navier-stokes"),
     Case("another source: patch", "patch"),
+    Case("another source: blocky", "blocky"),
     Case("hole of 1 %", share=0.01),
     Case("hole of 50 %", share=0.5),
     Case("hole of 80 %", share=0.8),

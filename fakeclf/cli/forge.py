@@ -18,8 +18,8 @@ from fakeclf.cli.table import table
     multiple=True,
     required=True,
     metavar="NAME",
-    help="What makes the forged pixels: telea, navier-stokes, biharmonic, patch, resampled, random-decoder, taef2, a "
-    "bundle (small-autoencoder) or several ('zoo-*'), onnx:FILE, diffusers:MODEL. May be repeated.",
+    help="What makes the forged pixels: telea, navier-stokes, biharmonic, patch, resampled, random-decoder, blocky, "
+    "taef2, a bundle (small-autoencoder) or several ('zoo-*'), onnx:FILE, diffusers:MODEL. May be repeated.",
 )
 @click.option(
     "--masks",
