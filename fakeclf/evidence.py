@@ -36,7 +36,8 @@ def sentences(verdict: Verdict, decisive: Vote | None, remark: str = "") -> list
     if verdict.extent == "whole":
         said.append("The traces are of the whole picture rather than of one part of it.")
     said += [f"{vote.model} has no vote: {vote.no_vote}." for vote in verdict.votes if vote.no_vote]
-    if verdict.stable == "flips" and remark and verdict.verdict == "fake":
+    by_localizer = decisive is not None and decisive.kind == "localizer"
+    if verdict.stable == "flips" and verdict.verdict == "fake" and by_localizer and remark:
         said.append(
             f"Saved or resized again ({', '.join(verdict.flips_after)}) the picture loses that trace, and the verdict "
             "with it: judge the file as it came, no copy of it."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -51,11 +53,13 @@ def test_what_a_verdict_does_not_mean_is_said() -> None:
 
 
 def test_a_trace_of_the_file_is_lost_by_saving_it_again() -> None:
-    fake = vote("m", 0.9, "fake")
-    verdict = Verdict(None, verdict="fake", votes=[fake], stable="flips", flips_after=["jpeg:85"])
-    said = sentences(verdict, fake, "A part went without.")
+    of_all = vote("m", 0.9, "fake")
+    of_a_part = dataclasses.replace(of_all, kind="localizer")
+    verdict = Verdict(None, verdict="fake", votes=[of_a_part], stable="flips", flips_after=["jpeg:85"])
+    said = sentences(verdict, of_a_part, "A part went without.")
     assert said[-2] == "A part went without." and "judge the file as it came" in said[-1] and "(jpeg:85)" in said[-1]
-    assert "do not rely on it" in sentences(verdict, fake)[-1]
+    assert "do not rely on it" in sentences(verdict, of_a_part)[-1]
+    assert "do not rely on it" in sentences(verdict, of_all, "A part went without.")[-1]
 
 
 def test_what_the_localizer_remarked_is_said_whatever_the_verdict() -> None:
