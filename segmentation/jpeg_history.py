@@ -69,6 +69,8 @@ ALIKE, ALIKE_ELSEWHERE = 0.6, 0.8
 """Correlation of steps that were found with libjpeg's, as logs, below which they are chance and no table."""
 KNOWN, KNOWN_ELSEWHERE = 2, 15
 """How many steps must be known for that."""
+KNOWN_FINE, SAME = 8, 0.85
+"""How many steps of a fine compression must be known, and which share of them be a table's, for it to be libjpeg's."""
 WITH_IT = 64
 """Blocks that went through it, at least: a few resemble anything."""
 SMOOTHING = 1.0
@@ -124,9 +126,9 @@ def missing_history(pixels: np.ndarray) -> History | None:
         before = _before(luma, whole, seen, grid, steps, found)
     if before is not None or last is None:
         return before
-    # Estimates of steps are like a table, or what they explain leaves no doubt: they can be a mixture of two tables.
-    sure = found.jpeg_tables == "libjpeg" or last.gain >= GAIN_BEFORE_ESTIMATED or _like_a_table(last.steps)
-    return _of_a_part(last, grid, luma.shape) if sure else None
+    # Estimates are like a table, or what they explain leaves no doubt: they can be a mixture of two tables.
+    like = found.jpeg_tables == "libjpeg" or _like_a_table(last.steps) or _libjpegs(last.steps)
+    return _of_a_part(last, grid, luma.shape) if like or last.gain >= GAIN_BEFORE_ESTIMATED else None
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,15 @@ def _like_a_table(steps: tuple[int, ...], alike: float = ALIKE, least: int = KNO
     if len(known) < least or len({step for step, _ in known}) < 2:
         return False
     return float(np.corrcoef(np.log(known).T)[0, 1]) >= alike
+
+
+def _libjpegs(steps: tuple[int, ...]) -> bool:
+    """Whether nearly all steps are those of one table of libjpeg's."""
+    known = np.array(steps) > 1
+    if known.sum() < KNOWN_FINE:
+        return False
+    tables = np.array([_table(quality) for quality in range(1, 101)])
+    return float((tables[:, known] == np.array(steps)[known]).mean(1).max()) >= SAME
 
 
 def _fits(seen: Seen, table: tuple[int, ...] | None = None) -> list[_Fit]:
