@@ -51,7 +51,7 @@ def auc(mask: np.ndarray, found: History) -> float:
     return metrics.auc(mask, 1 / (1 + np.exp(-found.evidence.astype(float))))
 
 
-@pytest.mark.parametrize("quality", [60, 80, 92])
+@pytest.mark.parametrize("quality", [60, 80, 92, 95])
 def test_what_was_painted_into_a_saved_picture(raw: np.ndarray, quality: int) -> None:
     picture, mask = forged(raw, quality)
     found = missing_history(picture)
