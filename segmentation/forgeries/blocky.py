@@ -2,9 +2,7 @@
 
 Such a generator gives its pixels the seams and the rounding of its training pictures' blocks, whatever the grid, if
 any, of the picture that they are put into. That no grid means forged is thus the wrong rule; what tells is mismatch.
-Nothing is trained.
-
-Reference: such grids show in fills of MI-GAN (Sargsyan et al. 2023, doi:10.1109/ICCV51070.2023.00674).
+Nothing is trained. From no paper; the blocks are libjpeg's.
 """
 
 from __future__ import annotations
