@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
+
+from segmentation.block_maps import Grid, smoothed
 
 FREQUENCIES = tuple((row, diagonal - row) for diagonal in range(1, 6) for row in range(diagonal + 1))
 """The lowest twenty, less the mean."""
@@ -34,9 +35,6 @@ PLAIN, FEW = 3.0, 4
 pixels does to it is no noise."""
 SAMPLE = 1024
 """Blocks that the grid is found from, at most; sixteen times as many for statistics without the compression."""
-
-Grid = tuple[int, int]
-"""Row and column, 0 to 7, at which blocks begin."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +203,3 @@ def _comb(step: int, blur: float) -> tuple[np.ndarray, np.ndarray]:
     at = step * multiples[:, None]
     near = sum(np.exp(-((middle - side * at) ** 2) / (2 * blur**2)) for side in (1, -1))
     return starts, (near / (near.sum(1, keepdims=True) + 1e-12)).astype(np.float32)
-
-
-def smoothed(values: np.ndarray, deviation: float, axis: int, border: Literal["symmetric", "edge"]) -> np.ndarray:
-    """By a Gaussian of that standard deviation along an axis."""
-    reach = round(4 * deviation)
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * deviation**2))
-    width = [(reach, reach) if at == axis else (0, 0) for at in range(values.ndim)]
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, width, mode=border), len(weights), axis)
-    values = windows @ (weights / weights.sum())
-    return values

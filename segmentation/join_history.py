@@ -1,19 +1,31 @@
-"""What a network says of a picture and what the picture's JPEG history says, joined; NumPy alone."""
+"""What a network says of a picture and what the picture's own past says, joined; NumPy alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from segmentation.block_coefficients import Grid, smoothed
-from segmentation.jpeg_history import MOST, History
+from segmentation.block_maps import block_means, smoothed
+from segmentation.jpeg_history import JpegHistory, missing_history
+from segmentation.periodic_history import PeriodicHistory, missing_pattern
 
+History = JpegHistory | PeriodicHistory
+"""What a part of a picture went without, as the rest of it shows."""
+
+MOST = 8.0
+"""Log odds, either way, that a network counts with: as many as a history's can be."""
 SURE, NEAR = 2.0, 3.0
 """Log odds from which on a network is sure of what is inside an outline, and the standard deviation, in blocks, of the
 weights that blocks inside count with."""
 
 
+def histories(pixels: np.ndarray) -> tuple[History, ...]:
+    """What parts of a picture, uint8 RGB (height, width, 3), went without: of each kind one or none."""
+    found = missing_history(pixels), missing_pattern(pixels)
+    return tuple(history for history in found if history is not None)
+
+
 def with_history(mask: np.ndarray, history: History) -> np.ndarray:
-    """P(inpainted) of each pixel by a network and by the picture's history together, float32 (height, width).
+    """P(inpainted) of each pixel by a network and by a history of the picture together, float32 (height, width).
 
     Their log odds are added, as of two witnesses who know nothing of each other; the network's count no more than
     the history's can. Where a block lies across an outline and the network is sure of what is inside, the outline is
@@ -30,7 +42,7 @@ def with_history(mask: np.ndarray, history: History) -> np.ndarray:
 
 def _across(odds: np.ndarray, history: History) -> np.ndarray:
     """Pixels of blocks at the edge of what went without, where the network is sure of the blocks inside."""
-    evidence, known = (_means(values, history.grid) for values in (history.evidence, odds))
+    evidence, known = (block_means(values, history.grid) for values in (history.evidence, odds))
     across = np.zeros(odds.shape, bool)
     if not evidence.size:
         return across
@@ -45,11 +57,3 @@ def _across(odds: np.ndarray, history: History) -> np.ndarray:
     row, column = history.grid
     across[row : row + blocks.shape[0], column : column + blocks.shape[1]] = blocks
     return across
-
-
-def _means(values: np.ndarray, grid: Grid) -> np.ndarray:
-    """Of blocks, (height, width) to (rows, columns)."""
-    values = values[grid[0] :, grid[1] :]
-    rows, columns = values.shape[0] // 8, values.shape[1] // 8
-    means: np.ndarray = values[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).mean((1, 3))
-    return means

@@ -33,7 +33,6 @@ from segmentation.block_coefficients import (
     FLAT,
     FREQUENCIES,
     STEPS,
-    Grid,
     Seen,
     bins_of,
     densities_of,
@@ -42,9 +41,9 @@ from segmentation.block_coefficients import (
     rounded,
     sample,
     shifted,
-    smoothed,
     with_steps,
 )
+from segmentation.block_maps import Grid, smoothed, to_pixels
 
 COARSE, COARSE_STEPS = 6, 19
 """How many frequencies, and of ``STEPS``, a grid is found with."""
@@ -80,7 +79,7 @@ MOST = 8.0
 
 
 @dataclass(frozen=True)
-class History:
+class JpegHistory:
     """A compression that a part of a picture went through.
 
     Attributes:
@@ -107,7 +106,7 @@ class History:
         )
 
 
-def missing_history(pixels: np.ndarray) -> History | None:
+def missing_history(pixels: np.ndarray) -> JpegHistory | None:
     """A compression that part of a picture, uint8 RGB (height, width, 3), went without; None where none is found."""
     if min(pixels.shape[:2]) < LEAST:
         return None
@@ -161,7 +160,7 @@ def _last(seen: Seen, found: traces.Traces) -> tuple[tuple[int, ...], _Told | No
 
 def _before(
     luma: np.ndarray, whole: np.ndarray, seen: Seen, grid: Grid, steps: tuple[int, ...], found: traces.Traces
-) -> History | None:
+) -> JpegHistory | None:
     """A compression before the last one, of steps ``steps`` on ``grid``: on the same grid, else on another."""
     again = rounded(seen, steps)
     least = GAIN_BEFORE if found.jpeg_tables == "libjpeg" else GAIN_BEFORE_ESTIMATED
@@ -178,10 +177,10 @@ def _before(
     return _of_a_part(there, other, luma.shape, again=True)
 
 
-def _of_a_part(found: _Told, grid: Grid, shape: tuple[int, ...], *, again: bool = False) -> History | None:
+def _of_a_part(found: _Told, grid: Grid, shape: tuple[int, ...], *, again: bool = False) -> JpegHistory | None:
     if not MISSING[0] <= found.missing <= MISSING[1]:
         return None
-    return History(_evidence(found.ratios, grid, shape), grid, found.steps, again, found.missing)
+    return JpegHistory(_evidence(found.ratios, grid, shape), grid, found.steps, again, found.missing)
 
 
 def _grid(luma: np.ndarray, whole: np.ndarray, but: Grid | None = None) -> Grid:
@@ -314,18 +313,4 @@ def _evidence(ratios: np.ndarray, grid: Grid, shape: tuple[int, ...]) -> np.ndar
     heard = -np.clip(ratios, -MOST, MOST) * 2 * np.pi * SMOOTHING**2
     for axis in (0, 1):
         heard = smoothed(heard, SMOOTHING, axis, border="edge")
-    large = np.clip(heard, -MOST, MOST)
-    for axis in (0, 1):
-        large = _eight_times(large, axis)
-    after = [length - start - size for length, start, size in zip(shape, grid, large.shape, strict=True)]
-    return np.pad(large, ((grid[0], after[0]), (grid[1], after[1])), mode="edge").astype(np.float32)
-
-
-def _eight_times(values: np.ndarray, axis: int) -> np.ndarray:
-    """As many along an axis, linear between the middles of blocks."""
-    count = values.shape[axis]
-    at = np.clip((np.arange(8 * count) + 0.5) / 8 - 0.5, 0, count - 1)
-    low = np.minimum(at.astype(int), max(count - 2, 0))
-    share = np.expand_dims(at - low, 1 - axis)
-    high = np.minimum(low + 1, count - 1)
-    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return to_pixels(np.clip(heard, -MOST, MOST), grid, shape)

@@ -34,7 +34,7 @@ class Localizer(InPieces):
     Args:
         network: a Keras model from RGB pictures (b, h, w, 3), 0-255, to a dictionary with ``mask``, (b, h, w, 1), and
             maybe ``score``, (b, 1).
-        tile, overlap, largest, name, threshold, card, jpeg_history: see ``segmentation.looking.InPieces``.
+        tile, overlap, largest, name, threshold, card, history: see ``segmentation.looking.InPieces``.
 
     Raises:
         FakeclfError: tiles that are not larger than their overlap, or a threshold outside 0 to 1.
@@ -50,7 +50,7 @@ class Localizer(InPieces):
         name: str | None = None,
         threshold: float = 0.5,
         card: Card | None = None,
-        jpeg_history: bool = False,
+        history: bool = False,
     ) -> None:
         output = getattr(network, "output", None)  # a Sequential has none before its first call
         name = name or network.name
@@ -67,7 +67,7 @@ class Localizer(InPieces):
             name=name,
             threshold=threshold,
             card=card,
-            jpeg_history=jpeg_history,
+            history=history,
         )
 
     @cached_property
@@ -88,7 +88,7 @@ def open_localizer(
     tile: int | None = None,
     overlap: int | None = None,
     largest: int | None = None,
-    jpeg_history: bool | None = None,
+    history: bool | None = None,
 ) -> Localizer:
     """Open the bundle of a localizer, by name or folder.
 
@@ -97,7 +97,7 @@ def open_localizer(
         threshold: on P(inpainted) of a pixel; default: the card's.
         tile, overlap, largest: see ``Localizer``; default: what the card's ``input`` says under these names, else
             that class's own.
-        jpeg_history: see ``Localizer``; default: what the card's ``input`` says, else False.
+        history: see ``Localizer``; default: what the card's ``input`` says, else False.
 
     Raises:
         FakeclfError: there is no such bundle, it is damaged, or it is no localizer.
@@ -109,7 +109,7 @@ def open_localizer(
         name=card.name,
         threshold=card.threshold if threshold is None else threshold,
         card=card,
-        jpeg_history=asks_history(card, jpeg_history),
+        history=asks_history(card, history),
         **sizes,
     )
 

@@ -1,7 +1,7 @@
 """Look at pictures of any size, whole or in tiles, whatever runs the network. Imports no Keras.
 
 Where a card says so, what the network says is joined with what the picture's own past says
-(``segmentation.jpeg_history``).
+(``segmentation.join_history``).
 
 ``look_localizer`` takes a bundle's LiteRT file where it has one, and else Keras (``segmentation.localize``).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,7 @@ from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.voters import Look, Looked, one_at_a_time
 from segmentation import metrics, tiling
-from segmentation.join_history import with_history
-from segmentation.jpeg_history import History, missing_history
+from segmentation.join_history import History, histories, with_history
 
 TILE = 1024
 OVERLAP = 128
@@ -41,15 +41,15 @@ class Located:
         score: the network's own P(FAKE) of the picture, the highest of its tiles; None where it has no such output.
         seconds: from pixels to mask.
         tiles: number of pieces that went through the network.
-        history: the compression that a part of the picture went without, which ``mask`` then takes into account; None
-            where none was found or looked for.
+        histories: what a part of the picture went without and ``mask`` then takes into account; empty where nothing
+            was found or looked for.
     """
 
     mask: np.ndarray
     score: float | None
     seconds: float
     tiles: int
-    history: History | None = None
+    histories: tuple[History, ...] = ()
 
     @property
     def picture_score(self) -> float:
@@ -70,7 +70,7 @@ class InPieces:
         name: of the model.
         threshold: on P(inpainted) of a pixel; kept for those who make a binary mask.
         card: of the bundle the network comes from.
-        jpeg_history: whether a call also looks for a JPEG compression that a part of the picture went without.
+        history: whether a call also looks for what a part of the picture went without (``segmentation.join_history``).
 
     Raises:
         FakeclfError: tiles that are not larger than their overlap, or a threshold outside 0 to 1.
@@ -87,12 +87,12 @@ class InPieces:
         name: str,
         threshold: float = 0.5,
         card: Card | None = None,
-        jpeg_history: bool = False,
+        history: bool = False,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise FakeclfError(f"the threshold is on P(inpainted) and lies between 0 and 1; received {threshold}")
         self.stride, self.name, self.threshold, self.card = stride, name, threshold, card
-        self.jpeg_history = jpeg_history
+        self.history = history
         self.tile, self.overlap = tile, overlap
         self.largest = tile * tile if largest is None else largest
         tiling.spans(1, tile, overlap, stride)  # an overlap that does not fit is better told now
@@ -109,9 +109,9 @@ class InPieces:
         pixels = runtime.checked(pixels)
         large = pixels.shape[0] * pixels.shape[1] > self.largest
         found = self.in_tiles(pixels) if large else self.in_one_piece(pixels)
-        history = missing_history(pixels) if self.jpeg_history else None
-        mask = found.mask if history is None else with_history(found.mask, history)
-        return Located(mask, found.score, time.perf_counter() - start, found.tiles, history)
+        past = histories(pixels) if self.history else ()
+        mask = reduce(with_history, past, found.mask)
+        return Located(mask, found.score, time.perf_counter() - start, found.tiles, past)
 
     def in_one_piece(self, pixels: np.ndarray) -> Located:
         """The network alone on a picture as a whole, whatever its size; arguments and errors as for a call."""
@@ -162,7 +162,7 @@ def sizes_of(card: Card, **asked: int | None) -> dict[str, int]:
 
 def asks_history(card: Card, asked: bool | None = None) -> bool:
     """Whether a localizer looks for a picture's history: as asked, else as the card's ``input`` says."""
-    return bool(card.input.get("jpeg_history", False)) if asked is None else asked
+    return bool(card.input.get("history", False)) if asked is None else asked
 
 
 def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | None:
@@ -192,7 +192,7 @@ def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | Non
         name=card.name,
         threshold=card.threshold,
         card=card,
-        jpeg_history=asks_history(card),
+        history=asks_history(card),
         **sizes,
     )
 
@@ -208,7 +208,7 @@ def look_localizer(name: str | Path, threads: int | None = None) -> Look:
 
     def look(pixels: np.ndarray) -> Looked:
         located = localizer(pixels)
-        remark = "" if located.history is None else located.history.describe()
+        remark = " ".join(history.describe() for history in located.histories)
         return Looked(located.picture_score, located.mask, remark)
 
     return one_at_a_time(look) if in_keras else look

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segmentation.join_history import with_history
-from segmentation.jpeg_history import History
+from segmentation.jpeg_history import JpegHistory
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-8, 8))
 def test_two_witnesses(seed: int, odds: float) -> None:
     mask = np.random.default_rng(seed).uniform(0, 1, (5, 7)).astype(np.float32)
-    history = History(np.full((5, 7), odds, np.float32), (0, 0), (), False, 0.5)
+    history = JpegHistory(np.full((5, 7), odds, np.float32), (0, 0), (), False, 0.5)
     together = with_history(mask, history)
     assert together.dtype == np.float32 and (together >= 0).all() and (together <= 1).all()
     assert ((together >= mask - 1e-3) if odds >= 0 else (together <= mask + 1e-3)).all()
@@ -23,12 +23,12 @@ def test_two_witnesses(seed: int, odds: float) -> None:
     np.testing.assert_allclose(unsure, 1 / (1 + np.exp(-odds)), rtol=1e-4)
 
 
-def disc_in_blocks() -> tuple[np.ndarray, History]:
+def disc_in_blocks() -> tuple[np.ndarray, JpegHistory]:
     """A disc, and the evidence of blocks of 8 pixels that some of it lies in."""
     truth = np.hypot(*(np.indices((160, 160)) - 80)) < 50
     touched = truth.reshape(20, 8, 20, 8).any((1, 3))
     evidence = np.where(touched, 6.0, -6.0).repeat(8, 0).repeat(8, 1).astype(np.float32)
-    return truth, History(evidence, (0, 0), (), False, 0.2)
+    return truth, JpegHistory(evidence, (0, 0), (), False, 0.2)
 
 
 def test_the_outline_is_the_networks_where_it_is_sure_of_what_is_inside() -> None:

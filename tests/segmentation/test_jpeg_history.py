@@ -6,16 +6,13 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from fakeclf.data.codec import libjpeg_luminance
 from segmentation import metrics
-from segmentation.block_coefficients import FREQUENCIES, smoothed
-from segmentation.jpeg_history import History, _eight_times, missing_history
+from segmentation.block_coefficients import FREQUENCIES
+from segmentation.jpeg_history import JpegHistory, missing_history
 
 
 def saved(pixels: np.ndarray, quality: int | str) -> np.ndarray:
@@ -47,7 +44,7 @@ def forged(raw: np.ndarray, quality: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(mask[..., None], np.roll(raw, (3, 5), (0, 1)), saved(raw, quality)), mask
 
 
-def auc(mask: np.ndarray, found: History) -> float:
+def auc(mask: np.ndarray, found: JpegHistory) -> float:
     return metrics.auc(mask, 1 / (1 + np.exp(-found.evidence.astype(float))))
 
 
@@ -123,14 +120,3 @@ def test_small_and_blank_pictures_have_none() -> None:
     assert missing_history(np.full((200, 200, 3), 255, np.uint8)) is None
     noise = np.random.default_rng(0).integers(0, 256, (160, 144, 3), np.uint8)
     assert missing_history(noise) is None
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 20), st.integers(2, 20), st.integers(0, 2**32 - 1))
-def test_smoothing_and_enlarging_as_scipy_does(rows: int, columns: int, seed: int) -> None:
-    values = np.random.default_rng(seed).normal(size=(rows, columns))
-    smooth, large = values, values
-    for axis in (0, 1):
-        smooth, large = smoothed(smooth, 1.0, axis, "edge"), _eight_times(large, axis)
-    np.testing.assert_allclose(smooth, ndimage.gaussian_filter(values, 1.0, mode="nearest"), atol=1e-9)
-    np.testing.assert_allclose(large, ndimage.zoom(values, 8, order=1, mode="nearest", grid_mode=True), atol=1e-9)

@@ -162,19 +162,20 @@ def test_a_network_is_joined_by_the_pictures_history_where_its_card_says_so(
     monkeypatch.chdir(tmp_path)
     pixels, hole = pasted
     save(local_network(), tmp_path / "saved_models" / "alone")
-    save(
-        local_network(), tmp_path / "saved_models" / "joined", input={"jpeg_history": True, "tile": 128, "overlap": 64}
-    )
+    save(local_network(), tmp_path / "saved_models" / "joined", input={"history": True, "tile": 128, "overlap": 64})
     alone, joined = open_localizer("alone"), open_localizer("joined")
     plain, found = alone(pixels), joined(pixels)
-    assert plain.history is None and not alone.jpeg_history
-    assert found.history is not None and found.history.grid == (0, 0) and found.tiles > 1
+    assert plain.histories == () and not alone.history
+    assert found.histories[0].grid == (0, 0) and found.tiles > 1
     assert metrics.auc(hole, found.mask) > 0.95 > metrics.auc(hole, plain.mask)
-    np.testing.assert_allclose(found.mask, with_history(joined.in_tiles(pixels).mask, found.history))
+    expected = joined.in_tiles(pixels).mask
+    for history in found.histories:
+        expected = with_history(expected, history)
+    np.testing.assert_allclose(found.mask, expected)
     assert "JPEG compression" in look_localizer("joined")(pixels).remark and not look_localizer("alone")(pixels).remark
     # As asked, whatever the card says; and where there is no history, the network alone.
-    assert open_localizer("alone", jpeg_history=True)(pixels).history is not None
-    assert open_localizer("joined", jpeg_history=False)(pixels).history is None
+    assert open_localizer("alone", history=True)(pixels).histories
+    assert not open_localizer("joined", history=False)(pixels).histories
     noise = picture(160, 140)
     np.testing.assert_array_equal(joined(noise).mask, joined.in_tiles(noise).mask)
 

@@ -1,12 +1,13 @@
-"""What a picture's JPEG history adds to the shipped localizers: prints docs/jpeg_history.md.
+"""What a picture's own history adds to the shipped localizers: prints docs/history.md.
 
-python docs/jpeg_history.py > docs/jpeg_history.md
+python docs/history.py > docs/history.md
 """
 
 from __future__ import annotations
 
 import io
 import re
+from functools import reduce
 
 import numpy as np
 from failures import photographs
@@ -15,14 +16,13 @@ from PIL import Image
 from fakeclf.data import degrade
 from segmentation import metrics
 from segmentation.forgeries.inpainters import open_source
-from segmentation.join_history import with_history
-from segmentation.jpeg_history import missing_history
+from segmentation.join_history import histories, with_history
 from segmentation.localize import Localizer, open_localizer
 
 SOURCE, SHARE = "patch", 0.12
 BEFORE = ("", "jpeg:75", "jpeg:85", "jpeg:95")
 AFTER = ("", "jpeg:95", "jpeg:90", "jpeg:75")
-CUT_OR_EDITED = (
+CUT_EDITED_OR_RESIZED = (
     ("jpeg:85|cut", ""),
     ("jpeg:85|cut", "jpeg:95"),
     ("jpeg:75|cut", "jpeg:90"),
@@ -31,32 +31,45 @@ CUT_OR_EDITED = (
     ("editor:high", "jpeg:95"),
     ("jpeg:80", "editor:maximum"),
     ("jpeg:75|cut", "editor:maximum"),
+    ("resized:0.75", ""),
+    ("jpeg:85|resized:0.8", ""),
+    ("jpeg:75|resized:1.3", ""),
+    ("jpeg:85|resized:0.5", ""),
+    ("jpeg:75|resized:1.3", "jpeg:95"),
+    ("jpeg:75|resized:1.3", "jpeg:90"),
+    ("jpeg:85|resized:0.8", "jpeg:95"),
 )
 
 
 def main() -> None:
-    print("# What a picture's JPEG history adds\n\n    python docs/jpeg_history.py > docs/jpeg_history.md\n")
+    print("# What a picture's own history adds\n\n    python docs/history.py > docs/history.md\n")
     print("The eight photographs that the installed packages bring, as they are or saved as JPEG; then an ellipse")
     print(
         f"of {SHARE:.0%} of the picture filled by `{SOURCE}`, which no localizer was trained on; then the whole saved"
     )
     print("as JPEG or not. Cut: three rows and five columns less, which moves the grid of blocks. Photoshop: its own")
-    print("tables, by Pillow's names for them. `localizer` looks where the whole was not saved again, else")
-    print("`localizer-saved`, at their thresholds: the network alone, and together with the compression that the hole")
-    print("went without. IoU / AUC, the share of the same photographs' pixels that is marked where nothing was forged,")
-    print("and in how many of the eight such a compression was found, forged and not. So few photographs show what")
-    print("happens, not how often.\n")
+    print(
+        "tables, by Pillow's names for them. Times: resized by that factor. `localizer` looks where the whole was not"
+    )
+    print(
+        "saved again, else `localizer-saved`, at their thresholds: the network alone, and together with what the hole"
+    )
+    print("went without, a compression or a regular pattern. IoU / AUC, the share of the same photographs' pixels")
+    print(
+        "that is marked where nothing was forged, and in how many of the eight such a thing was found, forged and not."
+    )
+    print("So few photographs show what happens, not how often.\n")
     print("| before | after | network alone | with history | marked if untouched: alone, with | found in |")
     print("| --- | --- | --- | --- | --- | --- |")
-    alone = {name: open_localizer(name, jpeg_history=False) for name in ("localizer", "localizer-saved")}
+    alone = {name: open_localizer(name, history=False) for name in ("localizer", "localizer-saved")}
     source = open_source(SOURCE)
     every = [(before, after) for after in AFTER for before in BEFORE]
-    for before, after in (*every, *CUT_OR_EDITED):
+    for before, after in (*every, *CUT_EDITED_OR_RESIZED):
         _row(before, after, alone["localizer-saved" if after else "localizer"], source.fill)
 
 
 def _through(picture: np.ndarray, steps: str) -> np.ndarray:
-    """``degrade``'s steps, and ``cut`` and ``editor:PRESET``, in their order."""
+    """``degrade``'s steps, and ``cut``, ``editor:PRESET`` and ``resized:SCALE``, in their order."""
     for step in filter(None, steps.split("|")):
         if step == "cut":
             picture = picture[3:, 5:]
@@ -64,6 +77,10 @@ def _through(picture: np.ndarray, steps: str) -> np.ndarray:
             stream = io.BytesIO()
             Image.fromarray(picture).save(stream, "JPEG", quality=step.removeprefix("editor:"))
             picture = np.asarray(Image.open(stream))
+        elif step.startswith("resized:"):
+            scale = float(step.removeprefix("resized:"))
+            height, width = (round(scale * side) for side in picture.shape[:2])
+            picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
         else:
             picture = degrade.parse(step).apply(picture)
     return picture
@@ -81,9 +98,9 @@ def _row(before: str, after: str, network: Localizer, fill: object) -> None:
         scores: list[float] = []
         for place, shown in enumerate((forged, original)):
             picture = _through(shown, after)
-            mask, history = network(picture).mask, missing_history(picture)
-            found[place] += history is not None
-            for said in (mask, mask if history is None else with_history(mask, history)):
+            mask, past = network(picture).mask, histories(picture)
+            found[place] += bool(past)
+            for said in (mask, reduce(with_history, past, mask)):
                 if place:
                     scores.append(float((said >= network.threshold).mean()))
                 else:
@@ -91,8 +108,11 @@ def _row(before: str, after: str, network: Localizer, fill: object) -> None:
                     scores += [float(measured["iou"]), float(measured["auc"])]
         figures.append(scores)
     iou, auc, iou_with, auc_with, marked, marked_with = np.mean(figures, axis=0)
-    words = {"jpeg:": "JPEG ", "editor:": "Photoshop ", "|": ", "}
-    said = [re.sub(r"jpeg:|editor:|\|", lambda found: words[found[0]], one) or "as it is" for one in (before, after)]
+    words = {"jpeg:": "JPEG ", "editor:": "Photoshop ", "resized:": "times ", "|": ", "}
+    said = [
+        re.sub(r"jpeg:|editor:|resized:|\|", lambda found: words[found[0]], one) or "as it is"
+        for one in (before, after)
+    ]
     print(f"| {said[0]} | {said[1]} | {iou:.2f} / {auc:.2f} | {iou_with:.2f} / {auc_with:.2f} |", end="")
     print(f" {marked:.1%}, {marked_with:.1%} | {found[0]}, {found[1]} |", flush=True)
 
