@@ -21,34 +21,24 @@ doi:10.1109/TIFS.2004.924603.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from segmentation.block_maps import Grid, smoothed, to_pixels
+from segmentation.residual_patterns import LOUDNESSES, WINDOW, Residual, in_windows, residuals
 
-CHANNELS = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
-"""Luma and both chroma: colour is sampled and rounded more coarsely, so its pattern is the stronger."""
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: fewer periods stand out of no spectrum."""
-NEIGHBOURS, ROUNDING, LOUDEST = 9, 0.3, 2.0
-"""Side of the square that a difference is relative to, pixels; what is added to its mean, so that rounding is no
-texture; and the most that counts."""
-LONGEST, AROUND = 9, 31
-"""Period, pixels: longer ones are content's; and side of the square whose mean is taken off."""
+LONGEST = 9
+"""Period, pixels: longer ones are content's."""
 LINE, BESIDE, FLOOR = 14.0, 4.0, 20
 """Power over that of the surroundings from which on a frequency is a line, or belongs to one beside it; and how far
 these surroundings reach, either way."""
-WINDOW = 24
-"""Side of the windows that are told apart, pixels; one around each block of 8."""
-SEEN = 0.3
-"""Share of a window's pixels that must not be clipped."""
-LOUDNESSES = 5
-"""Classes of windows by how large differences are: there is more of a pattern in some than in others."""
 ELSEWHERE = (5, -5, 9, -9)
 """Steps of the spectrum by which lines are moved to where there are none, to know what chance does."""
+KINDS = 6
+"""How many of the twelve residuals must have lines."""
 STRENGTHS = (0.7, 1.0, 1.4)
 """Of the pattern in a window that has it, relative to what its class has."""
 ROUNDS = 3
@@ -95,8 +85,7 @@ def missing_pattern(pixels: np.ndarray) -> PeriodicHistory | None:
     """The pattern that part of a picture, uint8 RGB (height, width, 3), lacks; None where none is found."""
     if min(pixels.shape[:2]) < LEAST:
         return None
-    residuals = list(_residuals(pixels))
-    having = _having(residuals)
+    having = _having(*residuals(pixels))
     if having is None:
         return None
     odds, period = having
@@ -109,25 +98,8 @@ def missing_pattern(pixels: np.ndarray) -> PeriodicHistory | None:
 
 
 @dataclass(frozen=True)
-class _Residual:
-    """One kind of second differences of one channel, and the axis along which its pattern is looked for.
-
-    Attributes:
-        values: their sizes, relative to their neighbours' and less their mean there, (height, width).
-        usable: 1 where a pixel is not clipped, else 0.
-        loudness: class of each window by how large differences are.
-        axis: 0 to look along columns, 1 along rows.
-    """
-
-    values: np.ndarray
-    usable: np.ndarray
-    loudness: np.ndarray
-    axis: int
-
-
-@dataclass(frozen=True)
 class _Lines:
-    """The pattern of one residual in windows, all in standard deviations of what chance makes there.
+    """The pattern of one residual in windows, (rows, columns), in standard deviations of what chance makes there.
 
     Attributes:
         found: how much of it each window has.
@@ -143,33 +115,12 @@ class _Lines:
     strength: float
 
 
-def _residuals(pixels: np.ndarray) -> Iterator[_Residual]:
-    usable = np.zeros(pixels.shape[:2], np.float32)
-    inner = slice(2, -2)
-    usable[inner, inner] = np.all((pixels > 2) & (pixels < 253), axis=2)[inner, inner]
-    around = np.maximum(_mean(usable, AROUND), 1e-3)
-    count = _in_windows(usable)
-    for weights in CHANNELS:
-        channel = pixels @ np.array(weights, np.float32)
-        rows, columns = _second(channel, 1), _second(channel, 0)
-        for difference, axes in ((rows, (1,)), (columns, (0,)), (_second(rows, 0), (0, 1))):
-            size = np.abs(difference)
-            mean = _mean(size, NEIGHBOURS, border="symmetric")
-            values = np.minimum(size / (mean + ROUNDING), LOUDEST)
-            values = (values - _mean(values * usable, AROUND) / around) * usable
-            loud = _in_windows(mean * usable) / np.maximum(count, 1)
-            classes = np.searchsorted(np.quantile(loud, np.arange(1, LOUDNESSES) / LOUDNESSES), loud)
-            for axis in axes:
-                yield _Residual(values, usable, classes, axis)
-
-
-def _having(residuals: list[_Residual]) -> tuple[np.ndarray, float] | None:
+def _having(every: list[Residual], seen: np.ndarray) -> tuple[np.ndarray, float] | None:
     """Log odds of each window that it has the pattern, and the period of its strongest line; None if it is weak."""
-    seen = _in_windows(residuals[0].usable) > SEEN * WINDOW**2
     having = np.ones(seen.shape)
     for _ in range(ROUNDS):
-        each = [lines for one in residuals if (lines := _lines(one, having)) is not None]
-        together = _together(each, seen) if each and seen.any() else None
+        each = [lines for one in every if (lines := _lines(one, having)) is not None]
+        together = _together(each, seen) if len(each) >= KINDS and seen.any() else None
         if together is None:
             return None
         found, expected = together
@@ -201,30 +152,29 @@ def _together(each: list[_Lines], seen: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.tensordot(weights, found, 1), np.tensordot(weights, expected, 1)
 
 
-def _lines(residual: _Residual, having: np.ndarray) -> _Lines | None:
+def _lines(residual: Residual, having: np.ndarray) -> _Lines | None:
     """The lines in the spectrum of one residual, of the windows that have the pattern; None where there are none."""
-    shape, along = residual.values.shape, residual.axis
-    shares = having.repeat(8, 0).repeat(8, 1)
-    shares = np.pad(shares, [(0, all_ - some) for all_, some in zip(shape, shares.shape, strict=True)], mode="edge")
-    usable = (shares * residual.usable).sum(1 - along)
-    spectrum = np.fft.rfft((shares * residual.values).sum(1 - along) / np.maximum(usable, 1))
+    length = residual.strips.shape[1]
+    shares = (having if residual.axis else having.T).repeat(8, axis=1)
+    shares = np.pad(shares, ((0, 0), (0, length - shares.shape[1])), mode="edge")
+    usable = (shares * residual.usable).sum(0)
+    spectrum = np.fft.rfft((shares * residual.strips).sum(0) / np.maximum(usable, 1))
     power = _over_floor(np.abs(spectrum) ** 2)
-    frequencies = np.arange(len(power)) / shape[along]
-    power[frequencies < max(1 / LONGEST, 3 / shape[along])] = 0
-    power[np.abs(frequencies - np.rint(frequencies * COMMON) / COMMON) < 1.6 / shape[along]] = 0
+    frequencies = np.arange(len(power)) / length
+    power[frequencies < max(1 / LONGEST, 3 / length)] = 0
+    power[np.abs(frequencies - np.rint(frequencies * COMMON) / COMMON) < 1.6 / length] = 0
     if power.max() <= LINE:
         return None
     line = np.convolve(power > LINE, np.ones(3), "same").astype(bool) & (power > BESIDE)
-    pattern = _waves(np.where(line, spectrum, 0), residual)
-    has = _in_windows(residual.values * pattern)
-    could = _in_windows(residual.usable * pattern**2)
+    waves = np.fft.irfft(np.where(line, spectrum, 0), length)
+    has = in_windows(residual.strips * waves, residual.axis)
+    could = in_windows(residual.usable * waves**2, residual.axis)
     of_classes = [
         np.bincount(residual.loudness.ravel(), (values * having).ravel(), LOUDNESSES) for values in (has, could)
     ]
     usual = (of_classes[0] / np.maximum(of_classes[1], 1e-12)).clip(0, 1.5)
-    chance = np.stack(
-        [_in_windows(residual.values * _waves(_moved(spectrum, line, power, by), residual)) for by in ELSEWHERE]
-    )
+    elsewhere = [np.fft.irfft(_moved(spectrum, line, power, by), length) for by in ELSEWHERE]
+    chance = np.stack([in_windows(residual.strips * waves, residual.axis) for waves in elsewhere])
     deviation = np.sqrt(np.mean(chance**2) + 1e-12)
     strongest = int(np.argmax(power))
     return _Lines(
@@ -251,35 +201,3 @@ def _moved(spectrum: np.ndarray, line: np.ndarray, power: np.ndarray, by: int) -
     if kept.any():
         moved[to[kept]] = spectrum[line][kept] * np.sqrt(len(to) / kept.sum())
     return moved
-
-
-def _waves(spectrum: np.ndarray, residual: _Residual) -> np.ndarray:
-    """A spectrum as values along the residual's axis, for its pixels to be multiplied with."""
-    waves = np.fft.irfft(spectrum, residual.values.shape[residual.axis]).astype(np.float32)
-    return np.expand_dims(waves, 1 - residual.axis)
-
-
-def _second(values: np.ndarray, axis: int) -> np.ndarray:
-    """Second differences, as many as there are values."""
-    middle = np.moveaxis(np.pad(values, [(int(at == axis),) * 2 for at in (0, 1)], mode="symmetric"), axis, 0)
-    return np.moveaxis(middle[2:] + middle[:-2] - 2 * middle[1:-1], 0, axis)
-
-
-def _mean(values: np.ndarray, side: int, border: Literal["constant", "symmetric"] = "constant") -> np.ndarray:
-    """Of the square of an odd ``side`` around each pixel."""
-    for axis in (0, 1):
-        width = [(side // 2 + 1, side // 2) if at == axis else (0, 0) for at in (0, 1)]
-        sums = np.moveaxis(np.cumsum(np.pad(values, width, mode=border), axis, dtype=np.float64), axis, 0)
-        values = np.moveaxis((sums[side:] - sums[:-side]) / side, 0, axis).astype(np.float32)
-    return values
-
-
-def _in_windows(values: np.ndarray) -> np.ndarray:
-    """Sums in the windows around each whole block."""
-    for axis in (0, 1):
-        length = values.shape[axis]
-        sums = np.cumsum(np.insert(values, 0, 0, axis), axis, dtype=np.float64)
-        middle = 8 * np.arange(length // 8) + 4
-        below, above = np.maximum(middle - WINDOW // 2, 0), np.minimum(middle + WINDOW // 2, length)
-        values = sums.take(above, axis) - sums.take(below, axis)
-    return values

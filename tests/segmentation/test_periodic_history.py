@@ -6,14 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from segmentation import metrics
-from segmentation.periodic_history import WINDOW, PeriodicHistory, _in_windows, _mean, _second, missing_pattern
+from segmentation.periodic_history import PeriodicHistory, missing_pattern
 
 
 def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -68,13 +66,6 @@ def test_what_was_moved_within_it_is_out_of_step() -> None:
     assert found is not None and auc(mask, found) > 0.9
 
 
-def test_saved_as_jpeg_since() -> None:
-    picture = resized(saved(np.clip(load_sample_image("china.jpg"), 4, 251), 80), 1.3)
-    mask = hole(picture.shape)
-    found = missing_pattern(saved(np.where(mask[..., None], plain(picture.shape), picture), 95))
-    assert found is not None and auc(mask, found) > 0.9
-
-
 def test_untouched_pictures_lack_nothing(picture: np.ndarray) -> None:
     for untouched in (picture, saved(picture, 95), saved(picture, 75), resized(picture, 0.9)):
         assert missing_pattern(untouched) is None
@@ -108,20 +99,3 @@ def test_small_and_blank_pictures_lack_nothing() -> None:
     assert missing_pattern(np.full((200, 200, 3), 128, np.uint8)) is None
     assert missing_pattern(np.full((200, 200, 3), 255, np.uint8)) is None
     assert missing_pattern(np.random.default_rng(0).integers(0, 256, (160, 144, 3), np.uint8)) is None
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(24, 60), st.integers(24, 60), st.integers(0, 2**32 - 1))
-def test_means_differences_and_sums_as_scipy_makes_them(height: int, width: int, seed: int) -> None:
-    values = np.random.default_rng(seed).normal(size=(height, width)).astype(np.float32)
-    expected = ndimage.uniform_filter(values.astype(float), 9, mode="reflect")
-    np.testing.assert_allclose(_mean(values, 9, "symmetric"), expected, atol=1e-5)
-    expected = ndimage.uniform_filter(values.astype(float), 31, mode="constant")
-    np.testing.assert_allclose(_mean(values, 31), expected, atol=1e-5)
-    for axis in (0, 1):
-        expected = ndimage.convolve1d(values, [1, -2, 1], axis, mode="reflect")
-        np.testing.assert_allclose(_second(values, axis), expected, atol=1e-5)
-    sums = _in_windows(values)
-    for row, column in np.ndindex(height // 8, width // 8):
-        window = (slice(max(8 * at + 4 - WINDOW // 2, 0), 8 * at + 4 + WINDOW // 2) for at in (row, column))
-        np.testing.assert_allclose(sums[row, column], values[tuple(window)].sum(), atol=1e-4)
