@@ -6,10 +6,11 @@ import numpy as np
 
 from segmentation.block_maps import block_means, smoothed
 from segmentation.jpeg_history import JpegHistory, missing_history
+from segmentation.own_pattern import OwnPattern, own_pattern
 from segmentation.periodic_history import PeriodicHistory, missing_pattern
 
-History = JpegHistory | PeriodicHistory
-"""What a part of a picture went without, as the rest of it shows."""
+History = JpegHistory | PeriodicHistory | OwnPattern
+"""What a part of a picture went without, or through alone, as the rest of it shows."""
 
 MOST = 8.0
 """Log odds, either way, that a network counts with: as many as a history's can be."""
@@ -19,8 +20,8 @@ weights that blocks inside count with."""
 
 
 def histories(pixels: np.ndarray) -> tuple[History, ...]:
-    """What parts of a picture, uint8 RGB (height, width, 3), went without: of each kind one or none."""
-    found = missing_history(pixels), missing_pattern(pixels)
+    """What sets parts of a picture, uint8 RGB (height, width, 3), apart by its past: of each kind one or none."""
+    found = missing_history(pixels), missing_pattern(pixels), own_pattern(pixels)
     return tuple(history for history in found if history is not None)
 
 

@@ -14,8 +14,7 @@ spectrum of their means over columns and over rows, and how much of it a window 
 frequencies where there are none. NumPy alone: a first verdict waits for no SciPy.
 
 References: Popescu & Farid 2005, "Exposing digital forgeries by detecting traces of resampling",
-doi:10.1109/TSP.2004.839932; Gallagher 2005, "Detection of linear and cubic interpolation in JPEG compressed images",
-doi:10.1109/CRV.2005.33; Mahdian & Saic 2008, "Blind authentication using periodic properties of interpolation",
+doi:10.1109/TSP.2004.839932; Mahdian & Saic 2008, "Blind authentication using periodic properties of interpolation",
 doi:10.1109/TIFS.2004.924603.
 """
 

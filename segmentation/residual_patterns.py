@@ -17,8 +17,8 @@ NEIGHBOURS, ROUNDING, LOUDEST = 9, 0.3, 2.0
 texture; and the most that counts."""
 WINDOW = 24
 """Side of the windows that are told apart, pixels: three blocks of 8, one around each."""
-SEEN = 0.3
-"""Share of a window's pixels that must not be clipped."""
+SEEN, FLAT = 0.3, 0.1
+"""Share of a window's pixels that must not be clipped, and mean second difference of luma below which it is flat."""
 LOUDNESSES = 5
 """Classes of windows by how large differences are: there is more of a pattern in some than in others."""
 AROUND = 31
@@ -44,14 +44,14 @@ class Residual:
 
 
 def residuals(pixels: np.ndarray) -> tuple[list[Residual], np.ndarray]:
-    """All of them, and which windows have enough pixels that are not clipped."""
+    """All of them, and which windows have texture and enough pixels that are not clipped."""
     usable = np.zeros(pixels.shape[:2], np.float32)
     inner = slice(2, -2)
     usable[inner, inner] = np.all((pixels > 2) & (pixels < 253), axis=2)[inner, inner]
     around = np.maximum(_mean(usable, AROUND), 1e-3)
     count = in_windows(_strips(usable, 1), 1)
     seen = count > SEEN * WINDOW**2
-    every = []
+    every: list[Residual] = []
     for weights in CHANNELS:
         channel = pixels @ np.array(weights, np.float32)
         rows, columns = _second(channel, 1), _second(channel, 0)
@@ -61,6 +61,8 @@ def residuals(pixels: np.ndarray) -> tuple[list[Residual], np.ndarray]:
             values = np.minimum(size / (mean + ROUNDING), LOUDEST)
             values = (values - _mean(values * usable, AROUND) / around) * usable
             loud = in_windows(_strips(mean * usable, 1), 1) / np.maximum(count, 1)
+            if not every:  # differences of luma
+                seen &= loud > FLAT
             classes = np.searchsorted(np.quantile(loud, np.arange(1, LOUDNESSES) / LOUDNESSES), loud)
             every += [Residual(_strips(values, axis), _strips(usable, axis), classes, axis) for axis in axes]
     return every, seen

@@ -1,0 +1,151 @@
+"""Where a part of a picture has a pattern of 8 pixels that the rest has not; nothing is trained.
+
+What was pasted from a JPEG file repeats itself every 8 pixels, and so can what a network painted that learnt from JPEG
+files. In a picture that has no such pattern, as one that was made smaller, it gives that part away. Where the rest has
+one too, ``segmentation.jpeg_history`` tells the parts apart.
+
+    found = own_pattern(pixels)
+    if found is not None:
+        found.evidence  # log odds of each pixel that it belongs to that part
+
+No pattern is known before: it is the one that stands out most, in the residuals of ``segmentation.residual_patterns``,
+of what they have at frequencies nearby. A part has it along rows and along columns alike, as texture seldom does.
+NumPy alone: a first verdict waits for no SciPy. From no paper; that parts whose block grid is at odds with the rest are
+forged is Li, Yuan & Yu 2009's, "Passive detection of doctored JPEG image via block artifact grid extraction",
+doi:10.1016/j.sigpro.2009.03.025.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fakeclf import traces
+from segmentation.block_maps import Grid, smoothed, to_pixels
+from segmentation.residual_patterns import Residual, in_windows, residuals
+
+LEAST, LARGE = 160, 8_000_000
+"""Shorter side of a picture that is looked at, and its pixels, at most: it takes a gigabyte for as many."""
+PERIOD = 8
+NEARBY = (-0.034, -0.021, 0.021, 0.034)
+"""Cycles a pixel by which frequencies are moved to know what chance does: far enough from whole parts of the period."""
+MOST_SEEN = 3.0
+"""Standard deviations of one residual that count in one window, at most: what is louder is texture."""
+REACH = 2.0
+"""Standard deviation, in blocks, of the weights that windows are smoothed with: over so many, other periods cancel."""
+CANDIDATES = 3
+"""How many patterns are looked at, the most outstanding first."""
+TEXTURED = 0.5
+"""Share of the windows that must have texture: lines of drawings and screens can repeat."""
+PART = 0.03
+"""Share of the windows, those that have most of the pattern, that decide whether there is one."""
+CLEAR = 8.0
+"""Standard deviations of chance that these must have, on average, along rows and along columns. Of untouched pictures
+without a pattern they seldom have more than 6.5."""
+ELSEWHERE = 1.5
+"""The same in half of the picture, at most: else all of it has the pattern."""
+LARGEST = 0.4
+"""Share of the windows that have the pattern, at most: of two halves nobody knows whose it is."""
+MOST, LEAST_ODDS = 8.0, -2.0
+"""Log odds: a part that lacks the pattern is not by that the photograph's own."""
+
+
+@dataclass(frozen=True)
+class OwnPattern:
+    """A pattern that a part of a picture has for itself.
+
+    Attributes:
+        evidence: log odds that a pixel belongs to that part, float32 (height, width), -2 to 8.
+        grid: row and column at which the blocks begin that evidence is of.
+        share: of the picture that has it.
+    """
+
+    evidence: np.ndarray
+    grid: Grid
+    share: float
+
+    def describe(self) -> str:
+        """A sentence for people."""
+        return (
+            f"A part of the picture has a pattern of {PERIOD} pixels that the rest has not, as what is pasted from a "
+            "JPEG file or painted by a network has."
+        )
+
+
+def own_pattern(pixels: np.ndarray) -> OwnPattern | None:
+    """The pattern that only part of a picture, uint8 RGB (height, width, 3), has; None where none is found."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < LEAST or height * width > LARGE:
+        return None
+    if traces.read(pixels).jpeg_grid is not None:
+        return None
+    every, seen = residuals(pixels)
+    if seen.mean() < TEXTURED:
+        return None
+    found = max((_part(having, seen) for having in _candidates(every, seen)), key=lambda part: part.clear)
+    if not found.clear >= CLEAR:
+        return None
+    usual = float(found.along[found.has].mean())
+    odds = np.clip(usual * (found.along - usual / 2), LEAST_ODDS, MOST) * seen
+    return OwnPattern(to_pixels(odds, (0, 0), pixels.shape[:2]), (0, 0), float(found.has[seen].mean()))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """How much of a pattern windows have along both axes, those that have it, and how clear it is; 0 if all have it."""
+
+    along: np.ndarray
+    has: np.ndarray
+    clear: float
+
+
+def _part(having: np.ndarray, seen: np.ndarray) -> _Part:
+    along = having.min(0)
+    ordered = np.sort(along[seen])
+    clear = float(ordered[-max(4, round(PART * len(ordered))) :].mean())
+    has = (along > clear / 2) & seen
+    everywhere = np.median(having.mean(0)[seen]) > ELSEWHERE or has[seen].mean() > LARGEST
+    return _Part(along, has, 0.0 if everywhere else clear)
+
+
+def _candidates(every: list[Residual], seen: np.ndarray) -> list[np.ndarray]:
+    """How much windows have of outstanding patterns, in standard deviations of chance.
+
+    Each (2, rows, columns): along columns and along rows.
+    """
+    here, *nearby = _of_windows(every)
+    chance = np.concatenate([values[:, seen] for values in nearby], axis=1)
+    sizes, axes = np.linalg.eigh(chance @ chance.T / chance.shape[1])
+    even = axes / np.sqrt(sizes + 0.05) @ axes.T  # by it, chance is the same in every direction
+    values = even @ here[:, seen]
+    _, outstanding = np.linalg.eigh(values @ values.T / values.shape[1])
+    along = np.repeat([one.axis for one in every], len(here) // len(every))
+    found = []
+    for pattern in (even @ outstanding[:, -CANDIDATES:]).T:
+        parts = [pattern * (along == axis) for axis in (0, 1)]
+        having = np.stack([np.tensordot(part, here, 1) / np.std(part @ chance) for part in parts])
+        found += [having, -having]
+    return found
+
+
+def _of_windows(every: list[Residual]) -> np.ndarray:
+    """How much windows have of waves of the period and its parts, and of waves of frequencies nearby.
+
+    (these five, waves of all residuals, rows, columns), in standard deviations of those nearby.
+    """
+    found = []
+    for one in every:
+        at = np.arange(one.strips.shape[1])
+        each = []
+        for by in (0.0, *NEARBY):
+            angles = [2 * np.pi * (times / PERIOD + by) * at for times in range(1, PERIOD // 2 + 1)]
+            waves = [wave(angle) for angle in angles for wave in (np.cos, np.sin)][: PERIOD - 1]  # sin(pi x) is nothing
+            each.append([in_windows(one.strips * wave, one.axis) for wave in waves])
+        values = np.array(each, np.float32)
+        values /= np.sqrt(np.mean(values[1:] ** 2)) + 1e-6
+        found.append(np.clip(values, -MOST_SEEN, MOST_SEEN))
+    values = np.concatenate(found, axis=1)
+    for axis in (2, 3):
+        values = smoothed(values, REACH, axis, border="edge").astype(np.float32)
+    return values / (np.sqrt(np.mean(values[1:] ** 2)) + 1e-6)

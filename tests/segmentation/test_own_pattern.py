@@ -1,0 +1,70 @@
+"""A pattern that only part of a picture has: found in that part, and in no picture that is of one piece."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from segmentation import metrics
+from segmentation.own_pattern import LARGE, OwnPattern, own_pattern
+
+
+def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+def resized(pixels: np.ndarray, scale: float) -> np.ndarray:
+    picture = Image.fromarray(pixels)
+    return np.asarray(picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.LANCZOS))
+
+
+@pytest.fixture(scope="module", params=["china.jpg", "flower.jpg"])
+def picture(request: pytest.FixtureRequest) -> np.ndarray:
+    """A photograph that was made smaller, and so has no blocks."""
+    return resized(load_sample_image(request.param), 0.66)
+
+
+def hole(shape: tuple[int, ...], radius: float = 0.22) -> np.ndarray:
+    rows, columns = (np.arange(length)[:, None] / length for length in shape[:2])
+    return (rows - 0.45) ** 2 + (columns.T - 0.55) ** 2 < radius**2
+
+
+def auc(mask: np.ndarray, found: OwnPattern) -> float:
+    return metrics.auc(mask, 1 / (1 + np.exp(-found.evidence.astype(float))))
+
+
+@pytest.mark.parametrize("moved", [(0, 0), (3, 5)])
+@pytest.mark.parametrize("quality", [40, 60])
+def test_what_has_blocks_of_its_own(picture: np.ndarray, quality: int, moved: tuple[int, int]) -> None:
+    mask = hole(picture.shape)
+    blocks = np.roll(saved(np.roll(picture, moved, (0, 1)), quality), tuple(-by for by in moved), (0, 1))
+    found = own_pattern(np.where(mask[..., None], blocks, picture))
+    assert found is not None and auc(mask, found) > 0.95
+    assert found.evidence.shape == mask.shape and found.evidence.dtype == np.float32
+    assert found.evidence.min() >= -2 and found.evidence.max() <= 8
+    assert 0.5 * mask.mean() < found.share < 2 * mask.mean()
+    assert "pattern of 8 pixels" in found.describe()
+
+
+def test_most_of_a_picture_is_no_part(picture: np.ndarray) -> None:
+    mask = hole(picture.shape, 0.48)
+    assert own_pattern(np.where(mask[..., None], saved(picture, 60), picture)) is None
+
+
+def test_pictures_of_one_piece_have_no_parts(picture: np.ndarray) -> None:
+    for whole in (picture, resized(picture, 0.9), resized(picture, 1.5), saved(picture, 60), saved(picture, 90)):
+        assert own_pattern(whole) is None
+
+
+def test_what_cannot_be_told() -> None:
+    assert own_pattern(np.zeros((159, 400, 3), np.uint8)) is None
+    assert own_pattern(np.full((200, 200, 3), 128, np.uint8)) is None
+    assert own_pattern(np.full((200, 200, 3), 255, np.uint8)) is None
+    assert own_pattern(np.random.default_rng(0).integers(0, 256, (200, 240, 3), np.uint8)) is None
+    assert own_pattern(np.zeros((LARGE // 160 + 1, 160, 3), np.uint8)) is None
