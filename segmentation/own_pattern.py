@@ -23,7 +23,7 @@ import numpy as np
 
 from fakeclf import traces
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import Residual, in_windows, residuals
+from segmentation.residual_patterns import LOUDNESSES, TEXTURED, Residual, in_windows, residuals
 
 LEAST, LARGE = 160, 8_000_000
 """Shorter side of a picture that is looked at, and its pixels, at most: it takes a gigabyte for as many."""
@@ -36,8 +36,6 @@ REACH = 2.0
 """Standard deviation, in blocks, of the weights that windows are smoothed with: over so many, other periods cancel."""
 CANDIDATES = 3
 """How many patterns are looked at, the most outstanding first."""
-TEXTURED = 0.5
-"""Share of the windows that must have texture: lines of drawings and screens can repeat."""
 PART = 0.03
 """Share of the windows, those that have most of the pattern, that decide whether there is one."""
 CLEAR = 8.0
@@ -47,6 +45,9 @@ ELSEWHERE = 1.5
 """The same in half of the picture, at most: else all of it has the pattern."""
 LARGEST = 0.4
 """Share of the windows that have the pattern, at most: of two halves nobody knows whose it is."""
+ALIKE = 0.5
+"""Share of the windows that are as loud along rows and along columns as those that have it, and have it too, at most:
+else it is of that kind of content, as where a blur left blocks in flat parts alone."""
 MOST, LEAST_ODDS = 8.0, -2.0
 """Log odds: a part that lacks the pattern is not by that the photograph's own."""
 
@@ -83,7 +84,8 @@ def own_pattern(pixels: np.ndarray) -> OwnPattern | None:
     every, seen = residuals(pixels)
     if seen.mean() < TEXTURED:
         return None
-    found = max((_part(having, seen) for having in _candidates(every, seen)), key=lambda part: part.clear)
+    kinds = every[0].loudness * LOUDNESSES + every[1].loudness
+    found = max((_part(having, seen, kinds) for having in _candidates(every, seen)), key=lambda part: part.clear)
     if not found.clear >= CLEAR:
         return None
     usual = float(found.along[found.has].mean())
@@ -93,20 +95,27 @@ def own_pattern(pixels: np.ndarray) -> OwnPattern | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """How much of a pattern windows have along both axes, those that have it, and how clear it is; 0 if all have it."""
+    """How much of a pattern windows have along both axes, which have it, and how clear it is; 0 if that is no part."""
 
     along: np.ndarray
     has: np.ndarray
     clear: float
 
 
-def _part(having: np.ndarray, seen: np.ndarray) -> _Part:
+def _part(having: np.ndarray, seen: np.ndarray, kinds: np.ndarray) -> _Part:
     along = having.min(0)
     ordered = np.sort(along[seen])
     clear = float(ordered[-max(4, round(PART * len(ordered))) :].mean())
     has = (along > clear / 2) & seen
     everywhere = np.median(having.mean(0)[seen]) > ELSEWHERE or has[seen].mean() > LARGEST
-    return _Part(along, has, 0.0 if everywhere else clear)
+    of_a_part = not everywhere and has.any() and _of_those_alike(has, seen, kinds) <= ALIKE
+    return _Part(along, has, clear if of_a_part else 0.0)
+
+
+def _of_those_alike(has: np.ndarray, seen: np.ndarray, kinds: np.ndarray) -> float:
+    """How many of the windows of the same kinds as those that have the pattern have it, on average over these."""
+    having, every = np.bincount(kinds[has]), np.bincount(kinds[seen])[: kinds[has].max() + 1]
+    return float((having * having / np.maximum(every, 1)).sum() / having.sum())
 
 
 def _candidates(every: list[Residual], seen: np.ndarray) -> list[np.ndarray]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import LOUDNESSES, WINDOW, Residual, in_windows, residuals
+from segmentation.residual_patterns import LOUDNESSES, TEXTURED, WINDOW, Residual, in_windows, residuals
 
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: fewer periods stand out of no spectrum."""
@@ -84,7 +84,8 @@ def missing_pattern(pixels: np.ndarray) -> PeriodicHistory | None:
     """The pattern that part of a picture, uint8 RGB (height, width, 3), lacks; None where none is found."""
     if min(pixels.shape[:2]) < LEAST:
         return None
-    having = _having(*residuals(pixels))
+    every, seen = residuals(pixels)
+    having = _having(every, seen) if seen.mean() >= TEXTURED else None
     if having is None:
         return None
     odds, period = having
@@ -119,7 +120,7 @@ def _having(every: list[Residual], seen: np.ndarray) -> tuple[np.ndarray, float]
     having = np.ones(seen.shape)
     for _ in range(ROUNDS):
         each = [lines for one in every if (lines := _lines(one, having)) is not None]
-        together = _together(each, seen) if len(each) >= KINDS and seen.any() else None
+        together = _together(each, seen) if len(each) >= KINDS else None
         if together is None:
             return None
         found, expected = together

@@ -19,6 +19,9 @@ WINDOW = 24
 """Side of the windows that are told apart, pixels: three blocks of 8, one around each."""
 SEEN, FLAT = 0.3, 0.1
 """Share of a window's pixels that must not be clipped, and mean second difference of luma below which it is flat."""
+TEXTURED = 0.75
+"""Share of the windows that must be neither, for a picture to be looked at: photographs have nine tenths, drawings and
+screens, whose lines can repeat, fewer."""
 LOUDNESSES = 5
 """Classes of windows by how large differences are: there is more of a pattern in some than in others."""
 AROUND = 31
