@@ -52,9 +52,10 @@ def test_what_has_blocks_of_its_own(picture: np.ndarray, quality: int, moved: tu
     assert "pattern of 8 pixels" in found.describe()
 
 
-def test_most_of_a_picture_is_no_part(picture: np.ndarray) -> None:
+def test_where_most_of_a_picture_has_it_the_rest_is_not_blamed(picture: np.ndarray) -> None:
     mask = hole(picture.shape, 0.48)
-    assert own_pattern(np.where(mask[..., None], saved(picture, 60), picture)) is None
+    found = own_pattern(np.where(mask[..., None], saved(picture, 60), picture))
+    assert found is None or (found.evidence[~mask] > 0).mean() < 0.05
 
 
 def test_pictures_of_one_piece_have_no_parts(picture: np.ndarray) -> None:
