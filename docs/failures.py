@@ -68,8 +68,8 @@ def main() -> None:
     print("`localizer-saved` at those that were saved as JPEG since; here both look at everything, at their cards'")
     print("thresholds. An ellipse in the middle of each of the eight photographs that the installed packages bring,")
     print(f"cut to {SIDE} pixels a side, is filled by `{KNOWN}`, which both were trained on, unless another source")
-    print("is named, which neither was; but `localizer` was on `navier-stokes`. Means over photographs; so few show")
-    print("what happens, not how often.")
+    print("is named, which neither was; but `localizer` was on `navier-stokes` and `blocky`. Means over photographs;")
+    print("so few show what happens, not how often.")
     for name in NAMES:
         print(f"\n## {name}, threshold {open_localizer(name).threshold:g}\n")
         print("| what was done | IoU | AUC | marked of what is untouched |\n| --- | --- | --- | --- |")

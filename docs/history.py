@@ -99,7 +99,8 @@ def _row(before: str, after: str, network: Localizer, filled_by: str) -> None:
         scores: list[float] = []
         for place, shown in enumerate((forged, original)):
             picture = _through(shown, after)
-            mask, past = network(picture).mask, histories(picture)
+            mask = network(picture).mask
+            past = histories(picture, mask)
             found[place] += bool(past)
             for said in (mask, reduce(with_history, past, mask)):
                 if place:

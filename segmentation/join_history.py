@@ -14,15 +14,31 @@ History = JpegHistory | PeriodicHistory | OwnPattern
 
 MOST = 8.0
 """Log odds, either way, that a network counts with: as many as a history's can be."""
+REST = 0.1
+"""Share of all but a part that a network must take for inpainted for that part to be the photograph."""
 SURE, NEAR = 2.0, 3.0
 """Log odds from which on a network is sure of what is inside an outline, and the standard deviation, in blocks, of the
 weights that blocks inside count with."""
 
 
-def histories(pixels: np.ndarray) -> tuple[History, ...]:
-    """What sets parts of a picture, uint8 RGB (height, width, 3), apart by its past: of each kind one or none."""
-    found = missing_history(pixels), missing_pattern(pixels), own_pattern(pixels)
-    return tuple(history for history in found if history is not None)
+def histories(pixels: np.ndarray, mask: np.ndarray) -> tuple[History, ...]:
+    """What sets parts of a picture, uint8 RGB (height, width, 3), apart by its past: of each kind one or none.
+
+    ``mask``, a network's P(inpainted), decides where blocks of 8 pixels can be those of a pasted part or what a large
+    hole left of a photograph.
+    """
+    own, jpeg = own_pattern(pixels), missing_history(pixels)
+    if own is not None and _is_what_was_left(own, mask):
+        own = None
+    if own is not None and jpeg is not None and jpeg.missing > 0.5:  # the blocks that it takes for the photograph's
+        jpeg = None
+    return tuple(history for history in (jpeg, missing_pattern(pixels), own) if history is not None)
+
+
+def _is_what_was_left(own: OwnPattern, mask: np.ndarray) -> bool:
+    """Whether the network takes the rest for inpainted rather than the part with a pattern of its own."""
+    part, marked = own.evidence > 0, mask > 0.5
+    return bool(marked[~part].mean() > max(REST, marked[part].mean() if part.any() else 0.0))
 
 
 def with_history(mask: np.ndarray, history: History) -> np.ndarray:

@@ -109,7 +109,7 @@ class InPieces:
         pixels = runtime.checked(pixels)
         large = pixels.shape[0] * pixels.shape[1] > self.largest
         found = self.in_tiles(pixels) if large else self.in_one_piece(pixels)
-        past = histories(pixels) if self.history else ()
+        past = histories(pixels, found.mask) if self.history else ()
         mask = reduce(with_history, past, found.mask)
         return Located(mask, found.score, time.perf_counter() - start, found.tiles, past)
 

@@ -23,10 +23,12 @@ import numpy as np
 
 from fakeclf import traces
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import LOUDNESSES, TEXTURED, Residual, in_windows, residuals
+from segmentation.residual_patterns import LARGE, LOUDNESSES, TEXTURED, Residual, around, residuals
 
-LEAST, LARGE = 160, 8_000_000
-"""Shorter side of a picture that is looked at, and its pixels, at most: it takes a gigabyte for as many."""
+LEAST = 160
+"""Shorter side of a picture that is looked at, pixels."""
+MANY = 6000
+"""Windows that are told apart, about, at most: in larger pictures they are larger."""
 PERIOD = 8
 NEARBY = (-0.034, -0.021, 0.021, 0.034)
 """Cycles a pixel by which frequencies are moved to know what chance does: far enough from whole parts of the period."""
@@ -41,10 +43,11 @@ PART = 0.03
 CLEAR = 8.0
 """Standard deviations of chance that these must have, on average, along rows and along columns. Of untouched pictures
 without a pattern they seldom have more than 6.5."""
-ELSEWHERE = 1.5
-"""The same in half of the picture, at most: else all of it has the pattern."""
-LARGEST = 0.4
-"""Share of the windows that have the pattern, at most: of two halves nobody knows whose it is."""
+ELSEWHERE = 0.2
+"""Share of that which half of the picture has, at most: else all of it has the pattern."""
+LARGEST, AT_BORDER = 0.4, 0.05
+"""Share of all windows and of those at the picture's border that have the pattern, at most: else it can be what a large
+hole left of a photograph."""
 ALIKE = 0.5
 """Share of the windows that are as loud along rows and along columns as those that have it, and have it too, at most:
 else it is of that kind of content, as where a blur left blocks in flat parts alone."""
@@ -84,12 +87,17 @@ def own_pattern(pixels: np.ndarray) -> OwnPattern | None:
     every, seen = residuals(pixels)
     if seen.mean() < TEXTURED:
         return None
+    size = int(np.ceil(np.sqrt(seen.size / MANY)))
+    seen = _pooled(seen, size) >= 0.5 * size**2
     kinds = every[0].loudness * LOUDNESSES + every[1].loudness
-    found = max((_part(having, seen, kinds) for having in _candidates(every, seen)), key=lambda part: part.clear)
+    kinds = kinds[size // 2 :: size, size // 2 :: size][: seen.shape[0], : seen.shape[1]]
+    candidates = _candidates(_of_windows(every, size), [one.axis for one in every], seen)
+    found = max((_part(having, seen, kinds) for having in candidates), key=lambda part: part.clear)
     if not found.clear >= CLEAR:
         return None
     usual = float(found.along[found.has].mean())
     odds = np.clip(usual * (found.along - usual / 2), LEAST_ODDS, MOST) * seen
+    odds = odds.repeat(size, 0).repeat(size, 1)
     return OwnPattern(to_pixels(odds, (0, 0), pixels.shape[:2]), (0, 0), float(found.has[seen].mean()))
 
 
@@ -107,8 +115,9 @@ def _part(having: np.ndarray, seen: np.ndarray, kinds: np.ndarray) -> _Part:
     ordered = np.sort(along[seen])
     clear = float(ordered[-max(4, round(PART * len(ordered))) :].mean())
     has = (along > clear / 2) & seen
-    everywhere = np.median(having.mean(0)[seen]) > ELSEWHERE or has[seen].mean() > LARGEST
-    of_a_part = not everywhere and has.any() and _of_those_alike(has, seen, kinds) <= ALIKE
+    everywhere = np.median(having.mean(0)[seen]) > ELSEWHERE * clear or has[seen].mean() > LARGEST
+    border = np.concatenate([has[:2].ravel(), has[-2:].ravel(), has[:, :2].ravel(), has[:, -2:].ravel()]).mean()
+    of_a_part = not everywhere and has.any() and border <= AT_BORDER and _of_those_alike(has, seen, kinds) <= ALIKE
     return _Part(along, has, clear if of_a_part else 0.0)
 
 
@@ -118,18 +127,18 @@ def _of_those_alike(has: np.ndarray, seen: np.ndarray, kinds: np.ndarray) -> flo
     return float((having * having / np.maximum(every, 1)).sum() / having.sum())
 
 
-def _candidates(every: list[Residual], seen: np.ndarray) -> list[np.ndarray]:
+def _candidates(windows: np.ndarray, axes_of: list[int], seen: np.ndarray) -> list[np.ndarray]:
     """How much windows have of outstanding patterns, in standard deviations of chance.
 
     Each (2, rows, columns): along columns and along rows.
     """
-    here, *nearby = _of_windows(every)
+    here, *nearby = windows
     chance = np.concatenate([values[:, seen] for values in nearby], axis=1)
     sizes, axes = np.linalg.eigh(chance @ chance.T / chance.shape[1])
     even = axes / np.sqrt(sizes + 0.05) @ axes.T  # by it, chance is the same in every direction
     values = even @ here[:, seen]
     _, outstanding = np.linalg.eigh(values @ values.T / values.shape[1])
-    along = np.repeat([one.axis for one in every], len(here) // len(every))
+    along = np.repeat(axes_of, len(here) // len(axes_of))
     found = []
     for pattern in (even @ outstanding[:, -CANDIDATES:]).T:
         parts = [pattern * (along == axis) for axis in (0, 1)]
@@ -138,23 +147,32 @@ def _candidates(every: list[Residual], seen: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _of_windows(every: list[Residual]) -> np.ndarray:
+def _of_windows(every: list[Residual], size: int) -> np.ndarray:
     """How much windows have of waves of the period and its parts, and of waves of frequencies nearby.
 
-    (these five, waves of all residuals, rows, columns), in standard deviations of those nearby.
+    (these five, waves of all residuals, rows, columns), in standard deviations of those nearby. Windows are of 3x3
+    parts of ``size`` x ``size`` blocks, one around each part.
     """
+    frequencies = np.array([[times / PERIOD + by for times in range(1, PERIOD // 2 + 1)] for by in (0.0, *NEARBY)])
+    inside = np.exp(2j * np.pi * frequencies[..., None] * np.arange(PERIOD)).astype(np.complex64)
     found = []
     for one in every:
-        at = np.arange(one.strips.shape[1])
-        each = []
-        for by in (0.0, *NEARBY):
-            angles = [2 * np.pi * (times / PERIOD + by) * at for times in range(1, PERIOD // 2 + 1)]
-            waves = [wave(angle) for angle in angles for wave in (np.cos, np.sin)][: PERIOD - 1]  # sin(pi x) is nothing
-            each.append([in_windows(one.strips * wave, one.axis) for wave in waves])
-        values = np.array(each, np.float32)
+        parts = one.strips[:, : one.strips.shape[1] // PERIOD * PERIOD].reshape(len(one.strips), -1, PERIOD)
+        starts = np.exp(2j * np.pi * frequencies[..., None, None] * PERIOD * np.arange(parts.shape[1]))
+        waves = np.einsum("sbp,fkp->fksb", parts, inside, optimize=True) * starts.astype(np.complex64)
+        waves = _pooled(waves if one.axis else waves.swapaxes(2, 3), size)
+        values = np.concatenate([waves.real, waves.imag[:, :-1]], axis=1)  # sin(pi x) is nothing
+        values = around(values)
         values /= np.sqrt(np.mean(values[1:] ** 2)) + 1e-6
         found.append(np.clip(values, -MOST_SEEN, MOST_SEEN))
     values = np.concatenate(found, axis=1)
     for axis in (2, 3):
         values = smoothed(values, REACH, axis, border="edge").astype(np.float32)
     return values / (np.sqrt(np.mean(values[1:] ** 2)) + 1e-6)
+
+
+def _pooled(blocks: np.ndarray, size: int) -> np.ndarray:
+    """Sums of as many blocks as ``size``, both ways, (..., rows, columns)."""
+    rows, columns = (length // size for length in blocks.shape[-2:])
+    parts = blocks[..., : rows * size, : columns * size].reshape(*blocks.shape[:-2], rows, size, columns, size)
+    return parts.sum((-3, -1))

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import LOUDNESSES, TEXTURED, WINDOW, Residual, in_windows, residuals
+from segmentation.residual_patterns import LARGE, LOUDNESSES, TEXTURED, WINDOW, Residual, in_windows, residuals
 
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: fewer periods stand out of no spectrum."""
@@ -82,7 +82,7 @@ class PeriodicHistory:
 
 def missing_pattern(pixels: np.ndarray) -> PeriodicHistory | None:
     """The pattern that part of a picture, uint8 RGB (height, width, 3), lacks; None where none is found."""
-    if min(pixels.shape[:2]) < LEAST:
+    if min(pixels.shape[:2]) < LEAST or pixels.shape[0] * pixels.shape[1] > LARGE:
         return None
     every, seen = residuals(pixels)
     having = _having(every, seen) if seen.mean() >= TEXTURED else None

@@ -15,6 +15,8 @@ CHANNELS = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
 NEIGHBOURS, ROUNDING, LOUDEST = 9, 0.3, 2.0
 """Side of the square that a difference is relative to, pixels; what is added to its mean, so that rounding is no
 texture; and the most that counts."""
+LARGE = 4_000_000
+"""Pixels of a picture that is looked at, at most: these take seconds, and more of them minutes."""
 WINDOW = 24
 """Side of the windows that are told apart, pixels: three blocks of 8, one around each."""
 SEEN, FLAT = 0.3, 0.1
@@ -77,23 +79,34 @@ def in_windows(strips: np.ndarray, axis: int) -> np.ndarray:
     To know how much of a pattern windows have, multiply a residual's strips with its waves before.
     """
     blocks = strips[:, : strips.shape[1] // 8 * 8].reshape(len(strips), -1, 8).sum(2)
-    blocks = blocks if axis else blocks.T
-    sums: np.ndarray = np.lib.stride_tricks.sliding_window_view(np.pad(blocks, 1), (3, 3)).sum((2, 3))
+    return around(blocks if axis else blocks.T)
+
+
+def around(blocks: np.ndarray) -> np.ndarray:
+    """Sums over the 3x3 blocks around each, (..., rows, columns); there are none beyond the border."""
+    padded = np.pad(blocks, [(0, 0)] * (blocks.ndim - 2) + [(1, 1), (1, 1)])
+    rows = padded[..., 2:, :] + padded[..., 1:-1, :] + padded[..., :-2, :]
+    sums: np.ndarray = rows[..., 2:] + rows[..., 1:-1] + rows[..., :-2]
     return sums
 
 
 def _second(values: np.ndarray, axis: int) -> np.ndarray:
     """Second differences, as many as there are values."""
-    middle = np.moveaxis(np.pad(values, [(int(at == axis),) * 2 for at in (0, 1)], mode="symmetric"), axis, 0)
-    return np.moveaxis(middle[2:] + middle[:-2] - 2 * middle[1:-1], 0, axis)
+    values = np.pad(values, [(int(at == axis),) * 2 for at in (0, 1)], mode="symmetric")
+    if axis == 0:
+        return values[2:] + values[:-2] - 2 * values[1:-1]
+    return values[:, 2:] + values[:, :-2] - 2 * values[:, 1:-1]
 
 
 def _mean(values: np.ndarray, side: int, border: Literal["constant", "symmetric"] = "constant") -> np.ndarray:
     """Of the square of an odd ``side`` around each pixel."""
     for axis in (0, 1):
         width = [(side // 2 + 1, side // 2) if at == axis else (0, 0) for at in (0, 1)]
-        sums = np.moveaxis(np.cumsum(np.pad(values, width, mode=border), axis, dtype=np.float64), axis, 0)
-        values = np.moveaxis((sums[side:] - sums[:-side]) / side, 0, axis).astype(np.float32)
+        sums = np.cumsum(np.pad(values, width, mode=border), axis, dtype=np.float32)
+        above, below = (slice(side, None), slice(None)), (slice(-side), slice(None))
+        values = sums[above if axis == 0 else above[::-1]]
+        values -= sums[below if axis == 0 else below[::-1]]
+        values /= side
     return values
 
 

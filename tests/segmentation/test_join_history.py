@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from functools import reduce
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
-from segmentation.join_history import with_history
+from segmentation import metrics
+from segmentation.join_history import histories, with_history
 from segmentation.jpeg_history import JpegHistory
+from segmentation.own_pattern import OwnPattern
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,3 +50,31 @@ def test_blocks_are_marked_whole_where_the_network_knows_nothing() -> None:
     for nothing in (0.5, 0.02):
         marked = with_history(np.full((160, 160), nothing, np.float32), history) > 0.5
         np.testing.assert_array_equal(marked, history.evidence > 0)
+
+
+@pytest.fixture(scope="module")
+def pasted() -> tuple[np.ndarray, np.ndarray]:
+    """A photograph without blocks, into which a part of it as JPEG was pasted, and where."""
+    photograph = Image.fromarray(np.clip(load_sample_image("china.jpg"), 4, 251)).resize((422, 282), Image.LANCZOS)
+    stream = io.BytesIO()
+    photograph.save(stream, "JPEG", quality=60)
+    part = np.hypot(*(np.indices((282, 422)).T / (282, 422) - 0.5).T) < 0.2
+    return np.where(part[..., None], np.asarray(Image.open(stream)), np.asarray(photograph)), part
+
+
+def test_blocks_are_a_pasted_parts_unless_a_network_takes_the_rest_for_inpainted(
+    pasted: tuple[np.ndarray, np.ndarray],
+) -> None:
+    pixels, part = pasted
+    for mask in (np.zeros(part.shape, np.float32), part.astype(np.float32)):
+        kinds = [type(history) for history in histories(pixels, mask)]
+        assert OwnPattern in kinds and JpegHistory not in kinds  # else the part's blocks were the photograph's
+    assert OwnPattern not in [type(history) for history in histories(pixels, 1 - part.astype(np.float32))]
+
+
+def test_each_kind_of_history_speaks_once(pasted: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels, part = pasted
+    found = histories(pixels, np.zeros(part.shape, np.float32))
+    assert len({type(history) for history in found}) == len(found) <= 3
+    joined = reduce(with_history, found, np.full(part.shape, 0.1, np.float32))
+    assert metrics.auc(part, joined) > 0.9 and len({history.describe() for history in found}) == len(found)

@@ -10,7 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from segmentation import metrics
-from segmentation.own_pattern import LARGE, OwnPattern, own_pattern
+from segmentation.own_pattern import OwnPattern, own_pattern
+from segmentation.residual_patterns import LARGE
 
 
 def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -50,6 +51,14 @@ def test_what_has_blocks_of_its_own(picture: np.ndarray, quality: int, moved: tu
     assert found.evidence.min() >= -2 and found.evidence.max() <= 8
     assert 0.5 * mask.mean() < found.share < 2 * mask.mean()
     assert "pattern of 8 pixels" in found.describe()
+
+
+def test_larger_pictures_have_larger_windows(picture: np.ndarray) -> None:
+    large = np.clip(np.tile(picture, (4, 4, 1)) + np.random.default_rng(0).normal(0, 2, (1, 1, 3)), 4, 251)
+    large = large.astype(np.uint8)[:1004, :1500]
+    mask = hole(large.shape)
+    found = own_pattern(np.where(mask[..., None], saved(large, 60), large))
+    assert found is not None and found.evidence.shape == mask.shape and auc(mask, found) > 0.95
 
 
 def test_where_most_of_a_picture_has_it_the_rest_is_not_blamed(picture: np.ndarray) -> None:
