@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,13 +11,7 @@ from fakeclf.data.codec import libjpeg_luminance
 from segmentation import metrics
 from segmentation.block_coefficients import FREQUENCIES
 from segmentation.jpeg_history import JpegHistory, missing_history
-
-
-def saved(pixels: np.ndarray, quality: int | str) -> np.ndarray:
-    """At a quality of libjpeg's, or with Photoshop's tables, by Pillow's names for them."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
+from tests.segmentation.pasts import saved
 
 
 @pytest.fixture(scope="module", params=["china.jpg", "flower.jpg"])

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from segmentation import metrics
 from segmentation.own_pattern import OwnPattern, own_pattern
 from segmentation.residual_patterns import LARGE
-
-
-def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
-
-
-def resized(pixels: np.ndarray, scale: float) -> np.ndarray:
-    picture = Image.fromarray(pixels)
-    return np.asarray(picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.LANCZOS))
+from tests.segmentation.pasts import disc, resized, saved
 
 
 @pytest.fixture(scope="module", params=["china.jpg", "flower.jpg"])
 def picture(request: pytest.FixtureRequest) -> np.ndarray:
     """A photograph that was made smaller, and so has no blocks."""
     return resized(np.clip(load_sample_image(request.param), 4, 251), 0.66)
-
-
-def hole(shape: tuple[int, ...], radius: float = 0.22) -> np.ndarray:
-    rows, columns = (np.arange(length)[:, None] / length for length in shape[:2])
-    return (rows - 0.45) ** 2 + (columns.T - 0.55) ** 2 < radius**2
 
 
 def auc(mask: np.ndarray, found: OwnPattern) -> float:
@@ -43,7 +25,7 @@ def auc(mask: np.ndarray, found: OwnPattern) -> float:
 @pytest.mark.parametrize("moved", [(0, 0), (3, 5)])
 @pytest.mark.parametrize("quality", [40, 60])
 def test_what_has_blocks_of_its_own(picture: np.ndarray, quality: int, moved: tuple[int, int]) -> None:
-    mask = hole(picture.shape)
+    mask = disc(picture.shape, 0.22)
     blocks = np.roll(saved(np.roll(picture, moved, (0, 1)), quality), tuple(-by for by in moved), (0, 1))
     found = own_pattern(np.where(mask[..., None], blocks, picture))
     assert found is not None and auc(mask, found) > 0.95
@@ -56,13 +38,13 @@ def test_what_has_blocks_of_its_own(picture: np.ndarray, quality: int, moved: tu
 def test_larger_pictures_have_larger_windows(picture: np.ndarray) -> None:
     large = np.clip(np.tile(picture, (4, 4, 1)) + np.random.default_rng(0).normal(0, 2, (1, 1, 3)), 4, 251)
     large = large.astype(np.uint8)[:1004, :1500]
-    mask = hole(large.shape)
+    mask = disc(large.shape, 0.22)
     found = own_pattern(np.where(mask[..., None], saved(large, 60), large))
     assert found is not None and found.evidence.shape == mask.shape and auc(mask, found) > 0.95
 
 
 def test_where_most_of_a_picture_has_it_the_rest_is_not_blamed(picture: np.ndarray) -> None:
-    mask = hole(picture.shape, 0.48)
+    mask = disc(picture.shape, 0.48)
     found = own_pattern(np.where(mask[..., None], saved(picture, 60), picture))
     assert found is None or (found.evidence[~mask] > 0).mean() < 0.05
 

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from segmentation import metrics
 from segmentation.periodic_history import PeriodicHistory, missing_pattern
-
-
-def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream))
-
-
-def resized(pixels: np.ndarray, scale: float) -> np.ndarray:
-    picture = Image.fromarray(pixels)
-    return np.asarray(picture.resize((round(scale * picture.width), round(scale * picture.height)), Image.LANCZOS))
-
-
-def hole(shape: tuple[int, ...]) -> np.ndarray:
-    rows, columns = (np.arange(length)[:, None] / length for length in shape[:2])
-    return (rows - 0.45) ** 2 + (columns.T - 0.55) ** 2 < 0.2**2
+from tests.segmentation.pasts import disc, resized, saved
 
 
 def plain(shape: tuple[int, ...]) -> np.ndarray:
@@ -48,7 +30,7 @@ def auc(mask: np.ndarray, found: PeriodicHistory) -> float:
 
 
 def test_what_was_painted_into_a_resized_picture(picture: np.ndarray) -> None:
-    mask = hole(picture.shape)
+    mask = disc(picture.shape)
     found = missing_pattern(np.where(mask[..., None], plain(picture.shape), picture))
     assert found is not None and auc(mask, found) > 0.95
     assert found.evidence.shape == mask.shape and found.evidence.dtype == np.float32
@@ -61,7 +43,7 @@ def test_what_was_painted_into_a_resized_picture(picture: np.ndarray) -> None:
 
 def test_what_was_moved_within_it_is_out_of_step() -> None:
     picture = resized(saved(np.clip(load_sample_image("china.jpg"), 4, 251), 80), 0.7)
-    mask = hole(picture.shape)
+    mask = disc(picture.shape)
     found = missing_pattern(np.where(mask[..., None], np.roll(picture, (35, 51), (0, 1)), picture))
     assert found is not None and auc(mask, found) > 0.9
 
@@ -87,7 +69,7 @@ def test_a_generators_own_pattern_is_not_taken_for_the_photographs() -> None:
 
 def test_rows_and_columns_are_alike() -> None:
     picture = resized(saved(np.clip(load_sample_image("flower.jpg"), 4, 251), 80), 0.7)
-    forged = np.where(hole(picture.shape)[..., None], plain(picture.shape), picture)
+    forged = np.where(disc(picture.shape)[..., None], plain(picture.shape), picture)
     forged = forged[: forged.shape[0] // 8 * 8, : forged.shape[1] // 8 * 8]
     found, turned = missing_pattern(forged), missing_pattern(forged.transpose(1, 0, 2))
     assert found is not None and turned is not None
