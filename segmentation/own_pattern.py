@@ -40,9 +40,9 @@ CANDIDATES = 3
 """How many patterns are looked at, the most outstanding first."""
 PART = 0.03
 """Share of the windows, those that have most of the pattern, that decide whether there is one."""
-CLEAR = 8.0
+CLEAR = 9.0
 """Standard deviations of chance that these must have, on average, along rows and along columns. Of untouched pictures
-without a pattern they seldom have more than 6.5."""
+without a pattern they seldom have more than 6.5, and hardly ever more than 8.5."""
 ELSEWHERE = 0.2
 """Share of that which half of the picture has, at most: else all of it has the pattern."""
 LARGEST, AT_BORDER = 0.4, 0.05
