@@ -53,7 +53,7 @@ def residuals(pixels: np.ndarray) -> tuple[list[Residual], np.ndarray]:
     usable = np.zeros(pixels.shape[:2], np.float32)
     inner = slice(2, -2)
     usable[inner, inner] = np.all((pixels > 2) & (pixels < 253), axis=2)[inner, inner]
-    around = np.maximum(_mean(usable, AROUND), 1e-3)
+    share = np.maximum(_mean(usable, AROUND), 1e-3)
     count = in_windows(_strips(usable, 1), 1)
     seen = count > SEEN * WINDOW**2
     every: list[Residual] = []
@@ -64,7 +64,7 @@ def residuals(pixels: np.ndarray) -> tuple[list[Residual], np.ndarray]:
             size = np.abs(difference)
             mean = _mean(size, NEIGHBOURS, border="symmetric")
             values = np.minimum(size / (mean + ROUNDING), LOUDEST)
-            values = (values - _mean(values * usable, AROUND) / around) * usable
+            values = (values - _mean(values * usable, AROUND) / share) * usable
             loud = in_windows(_strips(mean * usable, 1), 1) / np.maximum(count, 1)
             if not every:  # differences of luma
                 seen &= loud > FLAT
