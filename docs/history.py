@@ -1,4 +1,4 @@
-"""What a picture's own history adds to the shipped localizers: prints docs/history.md.
+"""What a picture itself adds to the shipped localizers, by likeness and history: prints docs/history.md.
 
 python docs/history.py > docs/history.md
 """
@@ -18,9 +18,11 @@ from fakeclf.data import degrade
 from segmentation import metrics
 from segmentation.forgeries.inpainters import open_source
 from segmentation.join_history import histories, with_history
+from segmentation.likeness import judged_alike
 from segmentation.localize import Localizer, open_localizer
 
 SOURCE, SHARE = "patch", 0.12
+SAID = ("network alone", "with likeness", "with history too")
 WITH_BLOCKS, WITHOUT_BLOCKS = ("jpeg:85", "jpeg:70"), ("resized:0.75", "jpeg:80|resized:0.9")
 BEFORE = ("", "jpeg:75", "jpeg:85", "jpeg:95")
 AFTER = ("", "jpeg:95", "jpeg:90", "jpeg:75")
@@ -47,20 +49,20 @@ ABOUT = (
     f"{SHARE:.0%} of the picture filled by `{SOURCE}`, which no localizer was trained on, or by the picture itself as",
     "JPEG; then the whole saved as JPEG or not. Cut: three rows and five columns less, which moves the grid of blocks.",
     "Photoshop: its own tables, by Pillow's names for them. Times: resized by that factor. `localizer` looks where the",
-    "whole was not saved again, else `localizer-saved`, at their thresholds: the network alone, and together with what",
-    "the hole went without or has for itself. IoU / AUC, the share of the same photographs' pixels marked where",
-    "nothing was forged, and in how many of the eight such a thing was found, forged and not. So few photographs show",
-    "what happens, not how often.\n",
+    "whole was not saved again, else `localizer-saved`, at their thresholds: the network alone, together with what",
+    "looks alike (`localizer` asks for that, the other does not), and with what the hole went without or has for",
+    "itself. IoU / AUC, the share of the same photographs' pixels marked where nothing was forged, and in how many",
+    "of the eight a history was found, forged and not. So few photographs show what happens, not how often.\n",
 )
 
 
 def main() -> None:
-    print("# What a picture's own history adds\n\n    python docs/history.py > docs/history.md\n")
+    print("# What a picture's likeness and history add\n\n    python docs/history.py > docs/history.md\n")
     for line in ABOUT:
         print(line)
-    print("| before | filled by | after | network alone | with history | marked if untouched: alone, with | found in |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    alone = {name: open_localizer(name, history=False) for name in ("localizer", "localizer-saved")}
+    columns = ("before", "filled by", "after", *SAID, f"marked if untouched: {', '.join(SAID)}", "history found in")
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
+    alone = {name: open_localizer(name, likeness=False, history=False) for name in ("localizer", "localizer-saved")}
     every = [(before, after) for after in AFTER for before in BEFORE]
     for before, after in (*every, *CUT_EDITED_OR_RESIZED):
         _row(before, after, alone["localizer-saved" if after else "localizer"], SOURCE)
@@ -100,23 +102,25 @@ def _row(before: str, after: str, network: Localizer, filled_by: str) -> None:
         for place, shown in enumerate((forged, original)):
             picture = _through(shown, after)
             mask = network(picture).mask
-            past = histories(picture, mask)
+            alike = judged_alike(picture, mask) if network.card and network.card.input.get("likeness") else mask
+            past = histories(picture, alike)
             found[place] += bool(past)
-            for said in (mask, reduce(with_history, past, mask)):
+            for said in (mask, alike, reduce(with_history, past, alike)):
                 if place:
                     scores.append(float((said >= network.threshold).mean()))
                 else:
                     measured = metrics.localization(truth, said, network.threshold)
                     scores += [float(measured["iou"]), float(measured["auc"])]
         figures.append(scores)
-    iou, auc, iou_with, auc_with, marked, marked_with = np.mean(figures, axis=0)
+    means = np.mean(figures, axis=0)
+    located = [f"{iou:.2f} / {auc:.2f}" for iou, auc in means[: 2 * len(SAID)].reshape(-1, 2)]
+    marked = ", ".join(f"{share:.1%}" for share in means[2 * len(SAID) :])
     words = {"jpeg:": "JPEG ", "editor:": "Photoshop ", "resized:": "times ", "|": ", "}
     before, by, after = (
         re.sub(r"jpeg:|editor:|resized:|\|", lambda found: words[found[0]], one) or "as it is"
         for one in (before, f"itself as {filled_by}" if pasted else f"`{filled_by}`", after)
     )
-    print(f"| {before} | {by} | {after} | {iou:.2f} / {auc:.2f} | {iou_with:.2f} / {auc_with:.2f} |", end="")
-    print(f" {marked:.1%}, {marked_with:.1%} | {found[0]}, {found[1]} |", flush=True)
+    print(f"| {' | '.join((before, by, after, *located, marked, f'{found[0]}, {found[1]}'))} |", flush=True)
 
 
 if __name__ == "__main__":

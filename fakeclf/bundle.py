@@ -40,7 +40,7 @@ class Card:
         module: the module to import before loading (its registered layers), below ``fakeclf.`` or ``segmentation.``.
         parameters: number of weights, batch-norm statistics included.
         input: ``size``, ``view``, ``range``, ``colour``, and ``sizes``, the picture sizes it was trained for; of
-            localizers ``tile``, ``overlap``, ``largest`` and ``history``, see ``segmentation.looking.InPieces``.
+            localizers ``tile``, ``overlap``, ``largest``, ``likeness`` and ``history``, see ``segmentation.looking``.
         classes: names of labels 0 and 1.
         output: what the output means.
         threshold: on P(FAKE).

@@ -43,7 +43,7 @@ def evaluate_bundle(
     data_dir: str | Path | None = None,
     codec: Codec | None = None,
     variant: str = "auto",
-    history: bool | None = None,
+    network_alone: bool = False,
 ) -> MaskEvaluation:
     """Measure a saved localizer.
 
@@ -56,7 +56,7 @@ def evaluate_bundle(
         data_dir: where data sets lie.
         codec: what every picture goes through first, see ``evaluate``.
         variant: which picture of a record is looked at, see ``segmentation.datasets.load``.
-        history: see ``segmentation.localize.open_localizer``.
+        network_alone: leave out what a localizer looks at beside its network, whatever its card says.
 
     Raises:
         FakeclfError: for an unknown bundle, data set or split, a bundle that is no localizer, or an empty split.
@@ -66,7 +66,8 @@ def evaluate_bundle(
     from segmentation import datasets
     from segmentation.localize import open_localizer
 
-    locate = open_localizer(bundle, threshold=threshold, history=history)
+    asked = False if network_alone else None
+    locate = open_localizer(bundle, threshold=threshold, likeness=asked, history=asked)
     recipe = _recipe(locate.card)
     same_split = {name: recipe[name] for name in ("seed", "validation") if name in recipe}
     loaded = datasets.load(dataset, data_dir=data_dir, variant=variant, **same_split)
@@ -74,8 +75,9 @@ def evaluate_bundle(
     if not every:
         raise FakeclfError(f"{loaded.name} has no {split} pairs; choose another split or data set")
     notes = [f"split: {loaded.note}"] if loaded.note else []
-    if locate.history:
-        notes.append("mask: the network and the picture's own history together")
+    beside = [name for name in ("likeness", "history") if getattr(locate, name)]
+    if beside:
+        notes.append(f"mask: the network with the picture's own {' and '.join(beside)}")
     return evaluate(
         locate,
         every,

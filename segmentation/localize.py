@@ -24,7 +24,7 @@ from fakeclf import bundle
 from fakeclf.bundle import Card
 from fakeclf.errors import FakeclfError
 from fakeclf.models.layers import PadToMultiple
-from segmentation.looking import OVERLAP, TILE, InPieces, Run, asks_history, sizes_of
+from segmentation.looking import OVERLAP, TILE, InPieces, Run, asks, sizes_of
 from segmentation.looking import Located as Located  # what a Localizer gives
 
 
@@ -34,7 +34,7 @@ class Localizer(InPieces):
     Args:
         network: a Keras model from RGB pictures (b, h, w, 3), 0-255, to a dictionary with ``mask``, (b, h, w, 1), and
             maybe ``score``, (b, 1).
-        tile, overlap, largest, name, threshold, card, history: see ``segmentation.looking.InPieces``.
+        tile, overlap, largest, name, threshold, card, likeness, history: see ``segmentation.looking.InPieces``.
 
     Raises:
         FakeclfError: tiles that are not larger than their overlap, or a threshold outside 0 to 1.
@@ -50,6 +50,7 @@ class Localizer(InPieces):
         name: str | None = None,
         threshold: float = 0.5,
         card: Card | None = None,
+        likeness: bool = False,
         history: bool = False,
     ) -> None:
         output = getattr(network, "output", None)  # a Sequential has none before its first call
@@ -67,6 +68,7 @@ class Localizer(InPieces):
             name=name,
             threshold=threshold,
             card=card,
+            likeness=likeness,
             history=history,
         )
 
@@ -88,6 +90,7 @@ def open_localizer(
     tile: int | None = None,
     overlap: int | None = None,
     largest: int | None = None,
+    likeness: bool | None = None,
     history: bool | None = None,
 ) -> Localizer:
     """Open the bundle of a localizer, by name or folder.
@@ -97,7 +100,7 @@ def open_localizer(
         threshold: on P(inpainted) of a pixel; default: the card's.
         tile, overlap, largest: see ``Localizer``; default: what the card's ``input`` says under these names, else
             that class's own.
-        history: see ``Localizer``; default: what the card's ``input`` says, else False.
+        likeness, history: see ``Localizer``; default: what the card's ``input`` says, else False.
 
     Raises:
         FakeclfError: there is no such bundle, it is damaged, or it is no localizer.
@@ -109,7 +112,8 @@ def open_localizer(
         name=card.name,
         threshold=card.threshold if threshold is None else threshold,
         card=card,
-        history=asks_history(card, history),
+        likeness=asks(card, "likeness", likeness),
+        history=asks(card, "history", history),
         **sizes,
     )
 

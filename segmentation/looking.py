@@ -1,7 +1,7 @@
 """Look at pictures of any size, whole or in tiles, whatever runs the network. Imports no Keras.
 
-Where a card says so, what the network says is joined with what the picture's own past says
-(``segmentation.join_history``).
+Where a card says so, what the network says is made consistent with what looks alike in the picture
+(``segmentation.likeness``) and joined with what the picture's own past says (``segmentation.join_history``).
 
 ``look_localizer`` takes a bundle's LiteRT file where it has one, and else Keras (``segmentation.localize``).
 """
@@ -22,6 +22,7 @@ from fakeclf.errors import FakeclfError
 from fakeclf.voters import Look, Looked, one_at_a_time
 from segmentation import metrics, tiling
 from segmentation.join_history import History, histories, with_history
+from segmentation.likeness import judged_alike
 
 TILE = 1024
 OVERLAP = 128
@@ -70,6 +71,7 @@ class InPieces:
         name: of the model.
         threshold: on P(inpainted) of a pixel; kept for those who make a binary mask.
         card: of the bundle the network comes from.
+        likeness: whether a call also judges alike what looks alike (``segmentation.likeness``).
         history: whether a call also looks for what a part of the picture went without (``segmentation.join_history``).
 
     Raises:
@@ -87,12 +89,13 @@ class InPieces:
         name: str,
         threshold: float = 0.5,
         card: Card | None = None,
+        likeness: bool = False,
         history: bool = False,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise FakeclfError(f"the threshold is on P(inpainted) and lies between 0 and 1; received {threshold}")
         self.stride, self.name, self.threshold, self.card = stride, name, threshold, card
-        self.history = history
+        self.likeness, self.history = likeness, history
         self.tile, self.overlap = tile, overlap
         self.largest = tile * tile if largest is None else largest
         tiling.spans(1, tile, overlap, stride)  # an overlap that does not fit is better told now
@@ -109,8 +112,9 @@ class InPieces:
         pixels = runtime.checked(pixels)
         large = pixels.shape[0] * pixels.shape[1] > self.largest
         found = self.in_tiles(pixels) if large else self.in_one_piece(pixels)
-        past = histories(pixels, found.mask) if self.history else ()
-        mask = reduce(with_history, past, found.mask)
+        mask = judged_alike(pixels, found.mask) if self.likeness else found.mask
+        past = histories(pixels, mask) if self.history else ()
+        mask = reduce(with_history, past, mask)
         return Located(mask, found.score, time.perf_counter() - start, found.tiles, past)
 
     def in_one_piece(self, pixels: np.ndarray) -> Located:
@@ -160,9 +164,9 @@ def sizes_of(card: Card, **asked: int | None) -> dict[str, int]:
     return {key: int(value) for key, value in sizes.items() if value is not None}
 
 
-def asks_history(card: Card, asked: bool | None = None) -> bool:
-    """Whether a localizer looks for a picture's history: as asked, else as the card's ``input`` says."""
-    return bool(card.input.get("history", False)) if asked is None else asked
+def asks(card: Card, what: str, asked: bool | None = None) -> bool:
+    """Whether a localizer looks at the ``likeness`` or the ``history``: as asked, else as the card's ``input`` says."""
+    return bool(card.input.get(what, False)) if asked is None else asked
 
 
 def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | None:
@@ -192,7 +196,8 @@ def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | Non
         name=card.name,
         threshold=card.threshold,
         card=card,
-        history=asks_history(card),
+        likeness=asks(card, "likeness"),
+        history=asks(card, "history"),
         **sizes,
     )
 

@@ -23,7 +23,7 @@ ROBUSTNESS = {
 @click.option(
     "--codec", metavar="CHANGES", help="Localizers: what pictures go through first, as jpeg:90 or resize:0.5."
 )
-@click.option("--network-alone", is_flag=True, help="Localizers: leave a picture's own history out.")
+@click.option("--network-alone", is_flag=True, help="Localizers: leave out what the picture itself tells.")
 @click.option(
     "--robustness", is_flag=True, help="Measure again after JPEG, WebP, resizing, blur, noise, gamma, cropping."
 )
@@ -55,7 +55,8 @@ def evaluate(
     A classifier is measured on pictures of FAKE and REAL, a localizer on pairs of picture and mask: a folder that
     `fakeclf forge` made, or mpdl:FOLDER, pairs:PICTURES,MASKS, npy:FILE. --robustness gives a row for the untouched
     pictures and one for each of the changes that pictures meet on their way, all at the same threshold. --network-alone
-    leaves out the picture's own history, which localizers look at whose card says so.
+    leaves out what the picture itself tells, by what looks alike in it and by its history: localizers whose card says
+    so look at that too.
     """
     from fakeclf import bundle as bundles
     from fakeclf import registry
@@ -75,7 +76,7 @@ def evaluate(
     if network_alone:
         if kind.name != "localizer" or robustness or add_to_card:
             raise FakeclfError("--network-alone is for localizers, and for neither --robustness nor --add-to-card")
-        options["history"] = False
+        options["network_alone"] = True
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()

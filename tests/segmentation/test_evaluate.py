@@ -377,6 +377,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = {"model": "red", "module": "segmentation.models.frame", "threshold": 0.6}
     trained = {"recipe": recipe, "generators": ["telea"]}
     bundle.save(network, bundle.Card("red", "localizer", trained_on=trained, **about), folder / "red")
+    asking = {"likeness": True, "history": True}
+    bundle.save(network, bundle.Card("asking", "localizer", input=asking, **about), folder / "asking")
     bundle.save(network, bundle.Card("other", "classifier", **about), folder / "other")
     return folder
 
@@ -398,6 +400,14 @@ def test_a_bundle_is_measured_at_the_threshold_of_its_card(place: Path) -> None:
     other = evaluate_bundle(place / "red", str(place / "data"), threshold=0.99, limit=3, codec=parse("jpeg:90"))
     assert other.threshold == 0.99 and other.data == "data after jpeg:90"
     assert any("given by the caller" in line for line in other.protocol)
+
+
+def test_what_is_looked_at_beside_the_network_is_named_and_left_out_where_asked(place: Path) -> None:
+    data = str(place / "data")
+    asking, alone = (evaluate_bundle(place / "asking", data, network_alone=alone) for alone in (False, True))
+    assert "mask: the network with the picture's own likeness and history" in asking.protocol
+    assert not any(line.startswith("mask: ") for line in alone.protocol)
+    assert not any(line.startswith("mask: ") for line in evaluate_bundle(place / "red", data).protocol)
 
 
 def test_the_variant_that_is_asked_for_is_looked_at(place: Path) -> None:

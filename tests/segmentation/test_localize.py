@@ -21,6 +21,7 @@ from fakeclf.errors import FakeclfError
 from segmentation import metrics
 from segmentation.join_history import with_history
 from segmentation.layers.resize import ResizeBy
+from segmentation.likeness import judged_alike
 from segmentation.localize import Localizer, Located, open_localizer, tiling_difference
 from segmentation.looking import look_localizer
 from segmentation.models import nix_net
@@ -178,6 +179,27 @@ def test_a_network_is_joined_by_the_pictures_history_where_its_card_says_so(
     assert not open_localizer("joined", history=False)(pixels).histories
     noise = picture(160, 140)
     np.testing.assert_array_equal(joined(noise).mask, joined.in_tiles(noise).mask)
+
+
+def test_what_looks_alike_is_judged_alike_before_the_history_where_the_card_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pasted: tuple[np.ndarray, np.ndarray]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels, _ = pasted
+    tiles = {"tile": 128, "overlap": 64}
+    save(local_network(), tmp_path / "saved_models" / "alone", input=tiles)
+    save(local_network(), tmp_path / "saved_models" / "asking", input={"likeness": True, "history": True, **tiles})
+    network = open_localizer("alone")(pixels).mask
+    alike = judged_alike(pixels, network)
+    assert not np.allclose(alike, network, atol=0.001)
+    found = open_localizer("asking")(pixels)
+    assert found.tiles > 1 and found.histories
+    expected = alike
+    for history in found.histories:
+        expected = with_history(expected, history)
+    np.testing.assert_allclose(found.mask, expected, atol=1e-6)
+    np.testing.assert_array_equal(open_localizer("asking", likeness=False, history=False)(pixels).mask, network)
+    np.testing.assert_array_equal(open_localizer("alone", likeness=True)(pixels).mask, alike)
 
 
 def test_size_decides_between_whole_and_tiles() -> None:
