@@ -86,8 +86,20 @@ def falling_rate(learning_rate: float, steps: int) -> keras.optimizers.schedules
     )
 
 
-def random_crops(paths: list[Path], random: np.random.Generator, count: int, crop: int) -> np.ndarray:
+def random_crops(
+    paths: list[Path],
+    random: np.random.Generator,
+    count: int,
+    crop: int,
+    *,
+    read: Callable[[Path], np.ndarray | None] | None = None,
+    corners: int = 1,
+) -> np.ndarray:
     """``count`` crops, ``CROPS_OF_ONE_PHOTO`` of each photograph drawn, half of them mirrored.
+
+    Args:
+        read: gives a photograph's pixels, None where there are none to be had; default: ``readable``.
+        corners: crops begin at multiples of it, pixels.
 
     Returns:
         uint8 (count, crop, crop, 3).
@@ -99,11 +111,11 @@ def random_crops(paths: list[Path], random: np.random.Generator, count: int, cro
         raise FakeclfError("no photographs to train on; name a folder of JPEG or PNG photographs")
     crops: list[np.ndarray] = []
     for _ in range(100 * count):
-        picture = readable(paths[random.integers(len(paths))])
+        picture = (read or readable)(paths[random.integers(len(paths))])
         if picture is None or min(picture.shape[:2]) < crop:
             continue
         for _ in range(CROPS_OF_ONE_PHOTO):
-            top, left = (random.integers(side - crop + 1) for side in picture.shape[:2])
+            top, left = (corners * random.integers((side - crop) // corners + 1) for side in picture.shape[:2])
             piece = picture[top : top + crop, left : left + crop]
             crops.append(piece[:, ::-1] if random.random() < 0.5 else piece)
         if len(crops) >= count:

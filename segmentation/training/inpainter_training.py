@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from fakeclf.atomic import replace_file
+from fakeclf.data.degrade import parse
 from fakeclf.data.regenerated import photo_splits
 from fakeclf.errors import FakeclfError
 from fakeclf.models import discriminator
@@ -63,6 +64,7 @@ class _Settings:
     error: float
     loss: str
     masks: str
+    jpeg: int | None
 
 
 def train_inpainter(
@@ -80,6 +82,7 @@ def train_inpainter(
     error: float = 1.0,
     loss: str = "l1",
     masks: str = "mix",
+    jpeg: int | None = None,
     minutes: float | None = None,
     resume: bool = True,
     measure: Sequence[str] = ("val",),
@@ -99,6 +102,8 @@ def train_inpainter(
         error: weight of the mean error, pictures in [0, 1].
         loss: that error: ``l1``, absolute, or ``l2``, squared and times ten.
         masks: how holes are drawn, see ``segmentation.forgeries.masks.mask_source``.
+        jpeg: quality at which photographs are saved before crops are cut along their blocks of 8 pixels: fills get
+            blocks of their own, as those of generators that learnt from JPEG files. None = as they are, cut anywhere.
         minutes: stop after this long, as if the run had been interrupted; ``resume`` goes on from there.
         measure: the parts whose fills are measured at the end, see ``fill_figures``.
         measure_at_most: this many of each part, evenly spread over it; None = all.
@@ -106,8 +111,8 @@ def train_inpainter(
         architecture: arguments of ``segmentation.models.inpainter.build``, such as ``width``.
 
     Raises:
-        FakeclfError: no photographs large enough, unknown masks, loss, game or architecture, or ``run_folder`` holds a
-            run with other settings.
+        FakeclfError: no photographs large enough, unknown masks, loss, game or architecture, a ``jpeg`` outside 1 to
+            100, or ``run_folder`` holds a run with other settings.
     """
     run_folder = Path(run_folder)
     settings = _Settings(
@@ -123,6 +128,7 @@ def train_inpainter(
         error=float(error),
         loss=loss,
         masks=masks,
+        jpeg=jpeg,
     )
     splits = photo_splits(photos, seed=seed)
     keras.utils.set_random_seed(seed)
@@ -173,6 +179,7 @@ def seconds_a_step(
         error=1.0,
         loss=loss,
         masks="mix",
+        jpeg=None,
     )
     return processor_seconds(_pair(settings), _batches(settings, photo_splits(photos, seed=seed)["train"]))
 
@@ -250,10 +257,14 @@ def _pair(settings: _Settings) -> _Filling:
 
 def _batches(settings: _Settings, paths: list[Path]) -> Callable[[int], tuple[Any, Any]]:
     holes_from = mask_source(settings.masks, area=AREA)
+    blocks: dict[str, Any] = {}
+    if settings.jpeg is not None:
+        saved = parse(f"jpeg:{settings.jpeg}").apply
+        blocks = {"read": lambda path: None if (picture := readable(path)) is None else saved(picture), "corners": 8}
 
     def draw(step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         random = np.random.default_rng([settings.seed, step])
-        pictures = random_crops(paths, random, settings.batch_size, settings.crop)
+        pictures = random_crops(paths, random, settings.batch_size, settings.crop, **blocks)
         holes = np.stack([_hole(holes_from, picture, f"{step}", random) for picture in pictures])
         pictures = pictures.astype(np.float32) / 255
         return (pictures, holes), pictures

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from fakeclf import images
 from fakeclf.errors import FakeclfError
 from segmentation.models import inpainter
+from segmentation.training import inpainter_training
 from segmentation.training.inpainter_training import LOSSES, blurred_fill, fill_figures, seconds_a_step, train_inpainter
 
 TINY = {"seed": 3, "batch_size": 4, "crop": 16, "width": 0.25, "precision": "float32", "say": lambda line: None}
@@ -49,6 +51,24 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(photos, tmp_path):
         train_inpainter(photos, tmp_path / "parts", steps=4, adversary=0.7, measure=(), **TINY)
 
 
+def test_with_jpeg_it_sees_whole_blocks_of_photographs_saved_at_that_quality(photos, tmp_path, monkeypatch):
+    seen, crops = [], inpainter_training.random_crops
+
+    def noted(*arguments, **how):
+        seen.append(crops(*arguments, **how))
+        return seen[-1]
+
+    monkeypatch.setattr(inpainter_training, "random_crops", noted)
+    train_inpainter(photos, tmp_path / "run", steps=2, jpeg=20, measure=(), **TINY)
+    expected = set()
+    for path in sorted(photos.glob("*/[0-9].png")):
+        saved = images.read(images.encode_jpeg(images.read(path), 20))
+        for top, left in product((0, 8, 16), repeat=2):
+            part = saved[top : top + 16, left : left + 16]
+            expected |= {part.tobytes(), part[:, ::-1].tobytes()}
+    assert len(seen) >= 2 and all(crop.tobytes() in expected for batch in seen for crop in batch)
+
+
 def test_wrong_wishes_are_found_before_the_training(photos, tmp_path):
     with pytest.raises(FakeclfError, match="no masks 'circles'"):
         train_inpainter(photos, tmp_path / "run", steps=1, masks="circles", **TINY)
@@ -58,6 +78,8 @@ def test_wrong_wishes_are_found_before_the_training(photos, tmp_path):
         train_inpainter(photos, tmp_path / "run", steps=1, stride=8, **{**TINY, "crop": 12})
     with pytest.raises(FakeclfError, match="no loss 'l3'; allowed: l1, l2"):
         train_inpainter(photos, tmp_path / "run", steps=1, loss="l3", **TINY)
+    with pytest.raises(FakeclfError, match="jpeg"):
+        train_inpainter(photos, tmp_path / "run", steps=1, jpeg=0, **TINY)
     with pytest.raises(FakeclfError, match="inpainter takes no 'widht'; did you mean"):
         train_inpainter(photos, tmp_path / "run", steps=1, **TINY, widht=1)
 
