@@ -8,6 +8,10 @@ are explained, in each picture anew, by how strong the waves of 8x8 pixels are i
 colour, and what these explain is added to them. What the network took for inpainted here and there, and nowhere else
 among what looks the same, is withdrawn; what it missed of a part that it knows is found.
 
+What is inpainted differs from a rest that is real. So log odds are then set against those of the pixels that are the
+surest to be real: where a network is sure of these, less is needed to find others inpainted, and where it is sure of
+nothing, as in a picture of a kind that it does not know, more.
+
 Nothing is kept from picture to picture. NumPy alone. From no paper; that a picture's own windows teach which of its
 parts belong together is Cozzolino, Poggi & Verdoliva 2015's, "Splicebuster: a new blind image splicing detector".
 """
@@ -41,6 +45,12 @@ SCARCE = 0.1
 """Share of a picture from which on inpainted and real windows count as much as each other, taken together."""
 WEIGHT = 0.8
 """Of the network's log odds and of what explains them, which are half the same: two like ones give 1.6 of one."""
+SUREST = 0.02
+"""Share of the pixels that are the surest to be real."""
+LOWEST, USUAL, RAISED = -12.0, -4.9, 0.28
+"""Log odds of the surest, at the least; those that change nothing; and by how much of the difference all are raised. By
+logistic regression over 98 validation pictures, untouched and forged by two sources that the shipped ``localizer`` was
+not trained on, with small and with large holes."""
 
 
 def judged_alike(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -59,8 +69,11 @@ def judged_alike(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     known = block_means(np.clip(odds, -MOST, MOST), (0, 0), STEP * shared)
     fitted = _explained(known, _strengths(pixels, shared))
     explained = to_pixels(fitted, (0, 0), (height, width), STEP * shared)
-    together: np.ndarray = (1 / (1 + np.exp(-WEIGHT * (odds + explained)))).astype(np.float32)
-    return together
+    together = WEIGHT * (odds + explained)
+    surest = max(float(np.quantile(together, SUREST)), LOWEST)
+    together += RAISED * (USUAL - surest)
+    inpainted: np.ndarray = (1 / (1 + np.exp(-together))).astype(np.float32)
+    return inpainted
 
 
 def _strengths(pixels: np.ndarray, shared: int) -> np.ndarray:

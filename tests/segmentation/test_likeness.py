@@ -13,10 +13,14 @@ from segmentation import metrics
 from segmentation.likeness import (
     FAINT,
     LEAST,
+    LOWEST,
     MANY,
     PULL,
+    RAISED,
     SCARCE,
     STEP,
+    SUREST,
+    USUAL,
     WAVES,
     WEIGHT,
     _explained,
@@ -110,7 +114,25 @@ def test_a_small_part_that_the_network_is_sure_of_stays() -> None:
 def test_where_the_network_tells_nothing_apart_neither_does_the_picture(level: float) -> None:
     pixels, _ = two_noises(120, 160)
     together = judged_alike(pixels, np.full((120, 160), level, np.float32))
-    np.testing.assert_allclose(logit(together), 2 * WEIGHT * logit(np.float32(level)), atol=1e-3)
+    surest = 2 * WEIGHT * logit(np.float32(level))
+    np.testing.assert_allclose(logit(together), surest + RAISED * (USUAL - surest), atol=1e-3)
+
+
+def test_the_surer_a_network_is_of_the_rest_the_less_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The surest pixels alone count, and being surer than ``LOWEST`` adds nothing."""
+    monkeypatch.setattr("segmentation.likeness._explained", lambda odds, strengths: 0 * odds)
+    pixels, hole = two_noises(120, 160)
+    few = np.zeros(hole.shape, bool)
+    few[: int(2 * SUREST * 120)] = True
+
+    def in_the_hole(rest: float) -> float:
+        odds = np.where(hole, 0.0, np.where(few, rest / WEIGHT, 0.0))
+        return float(logit(judged_alike(pixels, sigmoid(odds)))[hole].mean())
+
+    assert in_the_hole(USUAL) == pytest.approx(0, abs=1e-4)
+    assert in_the_hole(-9.0) == pytest.approx(RAISED * (USUAL + 9), abs=1e-4)
+    assert in_the_hole(0.0) == pytest.approx(RAISED * USUAL, abs=1e-4)
+    assert in_the_hole(-15.0) == pytest.approx(RAISED * (USUAL - LOWEST), abs=1e-4)
 
 
 @settings(max_examples=20, deadline=None)
