@@ -8,6 +8,8 @@ import numpy as np
 
 Grid = tuple[int, int]
 """Row and column, 0 to 7, at which blocks begin."""
+STRIP = 256
+"""Rows of pixels that are worked on at a time."""
 
 
 def block_means(values: np.ndarray, grid: Grid, side: int = 8) -> np.ndarray:
@@ -30,10 +32,13 @@ def smoothed(values: np.ndarray, deviation: float, axis: int, border: Literal["s
 
 def to_pixels(blocks: np.ndarray, grid: Grid, shape: tuple[int, ...], side: int = 8) -> np.ndarray:
     """Of the whole blocks, to a picture of ``shape``, float32: linear between their middles, beyond them constant."""
-    for axis in (0, 1):
-        blocks = _enlarged(blocks, side, axis)
-    after = [length - start - size for length, start, size in zip(shape, grid, blocks.shape, strict=True)]
-    return np.pad(blocks, ((grid[0], after[0]), (grid[1], after[1])), mode="edge").astype(np.float32)
+    tall = _enlarged(blocks, side, 0)
+    tall = np.pad(tall, ((grid[0], shape[0] - grid[0] - len(tall)), (0, 0)), mode="edge")
+    beyond = (0, 0), (grid[1], shape[1] - grid[1] - side * blocks.shape[1])
+    found = np.empty(shape, np.float32)
+    for start in range(0, shape[0], STRIP):  # a large picture enlarged at once would take gigabytes
+        found[start : start + STRIP] = np.pad(_enlarged(tall[start : start + STRIP], side, 1), beyond, mode="edge")
+    return found
 
 
 def _enlarged(values: np.ndarray, times: int, axis: int) -> np.ndarray:

@@ -64,15 +64,15 @@ def judged_alike(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if min(height, width) < LEAST:
         return mask
     shared = int(np.ceil(np.sqrt((height // STEP) * (width // STEP) / MANY)))
-    clipped = np.clip(mask.astype(np.float64), 1e-9, 1 - 1e-9)
-    odds = np.log(clipped / (1 - clipped))
+    odds = np.clip(mask, 1e-7, 1 - 1e-7).astype(np.float32, copy=False)
+    odds = np.log(odds / (1 - odds))
     known = block_means(np.clip(odds, -MOST, MOST), (0, 0), STEP * shared)
-    fitted = _explained(known, _strengths(pixels, shared))
-    explained = to_pixels(fitted, (0, 0), (height, width), STEP * shared)
-    together = WEIGHT * (odds + explained)
-    surest = max(float(np.quantile(together, SUREST)), LOWEST)
-    together += RAISED * (USUAL - surest)
-    inpainted: np.ndarray = (1 / (1 + np.exp(-together))).astype(np.float32)
+    fitted = _explained(known.astype(np.float64), _strengths(pixels, shared))
+    odds += to_pixels(fitted, (0, 0), (height, width), STEP * shared)
+    odds *= WEIGHT
+    surest = max(float(np.quantile(odds[::shared, ::shared], SUREST)), LOWEST)
+    odds += RAISED * (USUAL - surest)
+    inpainted: np.ndarray = 1 / (1 + np.exp(-odds))
     return inpainted
 
 
@@ -82,13 +82,13 @@ def _strengths(pixels: np.ndarray, shared: int) -> np.ndarray:
     A place is ``shared`` x ``shared`` windows.
     """
     rows, columns = (length // (STEP * shared) for length in pixels.shape[:2])
-    tall, wide = rows * shared, columns * shared
     transform = _transform()
     found = np.empty((rows, columns, 3 * len(WAVES)), np.float32)
     beyond = (8 - STEP) // 2  # so that a window has its STEP x STEP pixels in its middle
-    padded = np.pad(pixels[: STEP * tall, : STEP * wide], ((beyond, beyond), (beyond, beyond), (0, 0)), "symmetric")
+    down, across = (_mirrored(STEP * shared * count, beyond) for count in (rows, columns))
     for row in range(rows):  # a row of places at a time: all windows of a large picture would take gigabytes
-        strip = padded[STEP * shared * row : STEP * shared * (row + 1) + 2 * beyond].astype(np.float32)
+        here = down[STEP * shared * row : STEP * shared * (row + 1) + 2 * beyond]
+        strip = pixels[here][:, across].astype(np.float32)
         luminance = strip @ np.array([0.299, 0.587, 0.114], np.float32)
         for plane, values in enumerate((luminance, strip[..., 2] - luminance, strip[..., 0] - luminance)):
             windows = np.lib.stride_tricks.sliding_window_view(values, (8, 8))[::STEP, ::STEP]
@@ -97,6 +97,11 @@ def _strengths(pixels: np.ndarray, shared: int) -> np.ndarray:
     for axis in (0, 1):
         found = smoothed(found, REACH / shared, axis, border="symmetric").astype(np.float32)
     return found
+
+
+def _mirrored(length: int, beyond: int) -> np.ndarray:
+    """Indices from ``beyond`` before 0 to ``beyond`` after ``length``, mirrored there."""
+    return np.pad(np.arange(length), beyond, "symmetric")
 
 
 def _transform() -> np.ndarray:
