@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ SHEETS = 8
 STEPS = 200
 """Thresholds are chosen among the multiples of 1 / STEPS."""
 AREA = 0.02
+BESIDE = ("likeness", "history")
+"""What a localizer can look at beside its network."""
 
 
 def evaluate_bundle(
@@ -43,7 +45,7 @@ def evaluate_bundle(
     data_dir: str | Path | None = None,
     codec: Codec | None = None,
     variant: str = "auto",
-    network_alone: bool = False,
+    without: Collection[str] = (),
 ) -> MaskEvaluation:
     """Measure a saved localizer.
 
@@ -56,7 +58,7 @@ def evaluate_bundle(
         data_dir: where data sets lie.
         codec: what every picture goes through first, see ``evaluate``.
         variant: which picture of a record is looked at, see ``segmentation.datasets.load``.
-        network_alone: leave out what a localizer looks at beside its network, whatever its card says.
+        without: ``likeness`` or ``history`` or both, to be left out whatever the card says.
 
     Raises:
         FakeclfError: for an unknown bundle, data set or split, a bundle that is no localizer, or an empty split.
@@ -66,8 +68,8 @@ def evaluate_bundle(
     from segmentation import datasets
     from segmentation.localize import open_localizer
 
-    asked = False if network_alone else None
-    locate = open_localizer(bundle, threshold=threshold, likeness=asked, history=asked)
+    asked = {what: False if what in without else None for what in BESIDE}
+    locate = open_localizer(bundle, threshold=threshold, **asked)
     recipe = _recipe(locate.card)
     same_split = {name: recipe[name] for name in ("seed", "validation") if name in recipe}
     loaded = datasets.load(dataset, data_dir=data_dir, variant=variant, **same_split)
@@ -75,7 +77,7 @@ def evaluate_bundle(
     if not every:
         raise FakeclfError(f"{loaded.name} has no {split} pairs; choose another split or data set")
     notes = [f"split: {loaded.note}"] if loaded.note else []
-    beside = [name for name in ("likeness", "history") if getattr(locate, name)]
+    beside = [name for name in BESIDE if getattr(locate, name)]
     if beside:
         notes.append(f"mask: the network with the picture's own {' and '.join(beside)}")
     return evaluate(

@@ -23,7 +23,12 @@ ROBUSTNESS = {
 @click.option(
     "--codec", metavar="CHANGES", help="Localizers: what pictures go through first, as jpeg:90 or resize:0.5."
 )
-@click.option("--network-alone", is_flag=True, help="Localizers: leave out what the picture itself tells.")
+@click.option(
+    "--without",
+    type=click.Choice(["likeness", "history"]),
+    multiple=True,
+    help="Localizers: leave that out, whatever the card says. May be repeated: both leave the network alone.",
+)
 @click.option(
     "--robustness", is_flag=True, help="Measure again after JPEG, WebP, resizing, blur, noise, gamma, cropping."
 )
@@ -40,7 +45,7 @@ def evaluate(
     bundle: str,
     dataset: str,
     codec: str | None,
-    network_alone: bool,
+    without: tuple[str, ...],
     robustness: bool,
     split: str,
     threshold: float | None,
@@ -54,8 +59,8 @@ def evaluate(
 
     A classifier is measured on pictures of FAKE and REAL, a localizer on pairs of picture and mask: a folder that
     `fakeclf forge` made, or mpdl:FOLDER, pairs:PICTURES,MASKS, npy:FILE. --robustness gives a row for the untouched
-    pictures and one for each of the changes that pictures meet on their way, all at the same threshold. --network-alone
-    leaves out what the picture itself tells, by what looks alike in it and by its history: localizers whose card says
+    pictures and one for each of the changes that pictures meet on their way, all at the same threshold. --without
+    leaves out what the picture itself tells, by what looks alike in it or by its history: localizers whose card says
     so look at that too.
     """
     from fakeclf import bundle as bundles
@@ -73,10 +78,10 @@ def evaluate(
         from fakeclf.data import degrade
 
         options["codec"] = degrade.parse(codec)
-    if network_alone:
+    if without:
         if kind.name != "localizer" or robustness or add_to_card:
-            raise FakeclfError("--network-alone is for localizers, and for neither --robustness nor --add-to-card")
-        options["network_alone"] = True
+            raise FakeclfError("--without is for localizers, and for neither --robustness nor --add-to-card")
+        options["without"] = without
     from fakeclf.cli.quiet import load_tensorflow
 
     load_tensorflow()

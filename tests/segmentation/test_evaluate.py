@@ -404,9 +404,13 @@ def test_a_bundle_is_measured_at_the_threshold_of_its_card(place: Path) -> None:
 
 def test_what_is_looked_at_beside_the_network_is_named_and_left_out_where_asked(place: Path) -> None:
     data = str(place / "data")
-    asking, alone = (evaluate_bundle(place / "asking", data, network_alone=alone) for alone in (False, True))
-    assert "mask: the network with the picture's own likeness and history" in asking.protocol
-    assert not any(line.startswith("mask: ") for line in alone.protocol)
+    for without, named in (
+        ((), ["mask: the network with the picture's own likeness and history"]),
+        (("history",), ["mask: the network with the picture's own likeness"]),
+        (("likeness", "history"), []),
+    ):
+        found = evaluate_bundle(place / "asking", data, without=without)
+        assert [line for line in found.protocol if line.startswith("mask: ")] == named
     assert not any(line.startswith("mask: ") for line in evaluate_bundle(place / "red", data).protocol)
 
 

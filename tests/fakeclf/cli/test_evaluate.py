@@ -88,7 +88,7 @@ def test_robustness_of_localizers_is_measured_on_masks(
         (["small", "--dataset", "pictures", "--out", "a-file/figures"], "cannot write"),
         (["small", "--dataset", "pictures", "--robustness", "--codec", "jpeg:90"], "leave --codec out"),
         (["small", "--dataset", "pictures", "--codec", "jpeg:90"], "--codec is for localizers"),
-        (["small", "--dataset", "pictures", "--network-alone"], "--network-alone is for localizers"),
+        (["small", "--dataset", "pictures", "--without", "history"], "--without is for localizers"),
     ],
 )
 def test_bad_input_is_one_line(
