@@ -50,9 +50,9 @@ ABOUT = (
     "JPEG; then the whole saved as JPEG or not. Cut: three rows and five columns less, which moves the grid of blocks.",
     "Photoshop: its own tables, by Pillow's names for them. Times: resized by that factor. `localizer` looks where the",
     "whole was not saved again, else `localizer-saved`, at their thresholds: the network alone, together with what",
-    "looks alike (`localizer` asks for that, the other does not), and with what the hole went without or has for",
-    "itself. IoU / AUC, the share of the same photographs' pixels marked where nothing was forged, and in how many",
-    "of the eight a history was found, forged and not. So few photographs show what happens, not how often.\n",
+    "looks alike, and with what the hole went without or has for itself. IoU / AUC, the share of the same photographs'",
+    "pixels marked where nothing was forged, and in how many of the eight a history was found, forged and not. So few",
+    "photographs show what happens, not how often.\n",
 )
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     print("# What a picture's likeness and history add\n\n    python docs/history.py > docs/history.md\n")
     for line in ABOUT:
         print(line)
-    columns = ("before", "filled by", "after", *SAID, f"marked if untouched: {', '.join(SAID)}", "history found in")
+    columns = ("before", "filled by", "after", *SAID, "marked if untouched, by these three", "history found in")
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     alone = {name: open_localizer(name, likeness=False, history=False) for name in ("localizer", "localizer-saved")}
     every = [(before, after) for after in AFTER for before in BEFORE]
@@ -102,7 +102,7 @@ def _row(before: str, after: str, network: Localizer, filled_by: str) -> None:
         for place, shown in enumerate((forged, original)):
             picture = _through(shown, after)
             mask = network(picture).mask
-            alike = judged_alike(picture, mask) if network.card and network.card.input.get("likeness") else mask
+            alike = judged_alike(picture, mask)
             past = histories(picture, alike)
             found[place] += bool(past)
             for said in (mask, alike, reduce(with_history, past, alike)):

@@ -143,11 +143,18 @@ def test_any_picture_gets_probabilities_that_follow_the_networks(
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 256, (1, 1, 3) if flat else (height, width, 3), dtype=np.uint8)
     pixels = np.broadcast_to(pixels, (height, width, 3))
-    mask = random.choice(np.float32([0, 1e-6, 0.4, 1 - 1e-6, 1]), (height, width))
+    mask = random.choice(np.float32([0, 1e-20, 1e-6, 0.4, 1 - 1e-6, 1]), (height, width))
     together = judged_alike(pixels, mask)
     assert together.shape == mask.shape and np.isfinite(together).all()
     assert (together >= 0).all() and (together <= 1).all()
     assert together[mask == 0].max(initial=0) < 0.01 and together[mask == 1].min(initial=1) > 0.99
+
+
+def test_however_sure_a_network_is_its_order_stays() -> None:
+    pixels, _ = two_noises(80, 96)
+    mask = np.linspace(-25, -0.5, 80 * 96).reshape(80, 96)
+    together = judged_alike(pixels, (10**mask).astype(np.float32))
+    assert np.corrcoef(np.argsort(np.argsort(together.ravel())), np.arange(80 * 96))[0, 1] > 0.99
 
 
 def test_small_pictures_are_left_as_they_are() -> None:
