@@ -156,7 +156,9 @@ def sample(luma: np.ndarray, whole: np.ndarray, grid: Grid, frequencies: int, mo
 
 
 def _plain(blocks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    plain: np.ndarray = (blocks.std(-1) < PLAIN) | ((sizes >= 2 * ZERO).sum(-1) < FEW)
+    away = blocks - blocks.mean(-1, keepdims=True)
+    variance = np.einsum("...i,...i->...", away, away) / blocks.shape[-1]  # a third of the time of ``var``
+    plain: np.ndarray = (variance < PLAIN**2) | (np.count_nonzero(sizes >= 2 * ZERO, axis=-1) < FEW)
     return plain
 
 

