@@ -64,6 +64,7 @@ def judged_alike(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if min(height, width) < LEAST:
         return mask
     shared = int(np.ceil(np.sqrt((height // STEP) * (width // STEP) / MANY)))
+    shared = min(shared, min(height, width) // STEP)  # a picture may be very much longer than wide
     odds = np.clip(mask, 1e-30, 1 - 1e-7).astype(np.float32, copy=False)  # as far as float32 tells numbers apart
     odds = np.log(odds / (1 - odds))
     known = block_means(np.clip(odds, -MOST, MOST), (0, 0), STEP * shared)

@@ -157,6 +157,13 @@ def test_however_sure_a_network_is_its_order_stays() -> None:
     assert np.corrcoef(np.argsort(np.argsort(together.ravel())), np.arange(80 * 96))[0, 1] > 0.99
 
 
+def test_a_picture_very_much_longer_than_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segmentation.likeness.MANY", 40)
+    pixels, hole = two_noises(LEAST, 40 * LEAST)
+    together = judged_alike(pixels, np.where(hole, 0.6, 0.1).astype(np.float32))
+    assert together.shape == hole.shape and metrics.auc(hole, together) > 0.9
+
+
 def test_small_pictures_are_left_as_they_are() -> None:
     mask = np.random.default_rng(0).uniform(size=(LEAST - 1, 200)).astype(np.float32)
     pixels = np.zeros((LEAST - 1, 200, 3), np.uint8)
