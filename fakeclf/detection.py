@@ -26,7 +26,7 @@ from fakeclf.errors import FakeclfError
 from fakeclf.evidence import sentences
 from fakeclf.registry import resolve
 from fakeclf.verdict import Verdict, Vote, decide
-from fakeclf.voters import Voter, open_voters, without_vote
+from fakeclf.voters import Look, Voter, open_voters, without_vote
 
 STABILITY = ("jpeg:85", "resize:0.75")
 """What a verdict must survive to be called stable."""
@@ -134,13 +134,14 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
     # A mask is shown even if no localizer votes: that of the first that may, else of the first.
     localizers = [(bool(why_not), place) for place, why_not in enumerate(reasons) if voters[place].localizes]
     shown = voters[min(localizers)[1]] if localizers else None
-    remark = ""
+    remark, looks_again = "", []
     for voter, why_not in zip(voters, reasons, strict=True):
         if why_not and voter is not shown:
             verdict.votes.append(voter.vote(None, why_not))
             continue
         seen = voter.look(pixels)
         verdict.votes.append(voter.vote(seen.raw, why_not))
+        looks_again.append((voter, seen.again or voter.look))
         if voter is shown:
             verdict.mask, remark = seen.mask, seen.remark
     if shown is not None:
@@ -151,7 +152,7 @@ def look(pixels: np.ndarray, voters: Sequence[Voter], settings: Settings, lossy:
     if decisive is not None:
         verdict.decided_by, verdict.p_fake = decisive.model, decisive.p_fake
         if settings.stability:
-            asked = [voter for voter in voters if _says(verdict.votes, voter)]
+            asked = [(voter, again) for voter, again in looks_again if _says(verdict.votes, voter)]
             verdict.flips_after = [change for change in STABILITY if _again(pixels, asked, change) != verdict.verdict]
             verdict.stable = "flips" if verdict.flips_after else "stable"
     verdict.why = sentences(verdict, decisive, remark)
@@ -198,10 +199,10 @@ def _says(votes: Sequence[Vote], voter: Voter) -> bool:
     return any(vote.says is not None and vote.model == voter.name for vote in votes)
 
 
-def _again(pixels: np.ndarray, voters: Sequence[Voter], change: str) -> str:
+def _again(pixels: np.ndarray, asked: Sequence[tuple[Voter, Look]], change: str) -> str:
     """The verdict on a changed copy, by the models that voted, whether or not it is still within their reach."""
     changed = degrade.parse(change).apply(pixels)
-    votes = [voter.vote(voter.look(changed).raw) for voter in voters]
+    votes = [voter.vote(again(changed).raw) for voter, again in asked]
     return decide(votes, None)[0]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -30,15 +30,21 @@ class Looked(NamedTuple):
         raw: P(FAKE) before calibration.
         mask: P(inpainted) of each pixel, float32 (height, width); None from a model that gives none.
         remark: a sentence, for people, on a trace of this very file that it found besides.
+        again: looks at changed copies of the picture, which need not be searched for what it did not show itself;
+            None: as at any picture.
     """
 
     raw: float
     mask: np.ndarray | None = None
     remark: str = ""
+    again: Callable[[np.ndarray], Looked] | None = None
 
 
 Look = Callable[[np.ndarray], Looked]
 """From a picture, uint8 (height, width, 3)."""
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -170,13 +176,13 @@ def look_classifier(name: str | Path, threads: int | None = None) -> Look:
     return look
 
 
-def one_at_a_time(look: Look) -> Look:
-    """``look`` for several threads: each waits until the others have gone through."""
+def one_at_a_time(ask: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
+    """``ask`` for several threads: each waits until the others have gone through."""
     lock = Lock()
 
-    def alone(pixels: np.ndarray) -> Looked:
+    def alone(*args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         with lock:
-            return look(pixels)
+            return ask(*args, **kwargs)
 
     return alone
 

@@ -101,8 +101,12 @@ class InPieces:
         tiling.spans(1, tile, overlap, stride)  # an overlap that does not fit is better told now
         self._whole = run
 
-    def __call__(self, pixels: np.ndarray) -> Located:
+    def __call__(self, pixels: np.ndarray, *, history: bool | None = None) -> Located:
         """Look at one picture, in as many pieces as its size asks for.
+
+        Args:
+            pixels: uint8 RGB (height, width, 3).
+            history: as for the class; default: what that was told.
 
         Raises:
             FakeclfError: the network runs out of memory, or cannot work on pictures of that size.
@@ -113,7 +117,7 @@ class InPieces:
         large = pixels.shape[0] * pixels.shape[1] > self.largest
         found = self.in_tiles(pixels) if large else self.in_one_piece(pixels)
         mask = judged_alike(pixels, found.mask) if self.likeness else found.mask
-        past = histories(pixels, mask) if self.history else ()
+        past = histories(pixels, mask) if (self.history if history is None else history) else ()
         mask = reduce(with_history, past, mask)
         return Located(mask, found.score, time.perf_counter() - start, found.tiles, past)
 
@@ -204,19 +208,22 @@ def in_litert(name: str | Path, *, threads: int | None = None) -> InPieces | Non
 
 def look_localizer(name: str | Path, threads: int | None = None) -> Look:
     """A bundle as a function from a picture, uint8 (h, w, 3), to what it makes of it."""
-    localizer = in_litert(name, threads=threads)
-    in_keras = localizer is None
+    localizer: Callable[..., Located] | None = in_litert(name, threads=threads)
     if localizer is None:
         from segmentation.localize import open_localizer
 
-        localizer = open_localizer(name)
+        localizer = one_at_a_time(open_localizer(name))
 
-    def look(pixels: np.ndarray) -> Looked:
-        located = localizer(pixels)
-        remark = " ".join(history.describe() for history in located.histories)
-        return Looked(located.picture_score, located.mask, remark)
+    def look(pixels: np.ndarray, history: bool | None = None) -> Looked:
+        located = localizer(pixels, history=history)
+        remark = " ".join(found.describe() for found in located.histories)
+        # Where a picture shows no history its copies have none, and looking for it takes most of the time.
+        return Looked(located.picture_score, located.mask, remark, None if located.histories else without_history)
 
-    return one_at_a_time(look) if in_keras else look
+    def without_history(pixels: np.ndarray) -> Looked:
+        return look(pixels, history=False)
+
+    return look
 
 
 def _score(found: list[dict[str, np.ndarray]]) -> float | None:

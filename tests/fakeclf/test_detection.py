@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from fakeclf.data import degrade
 from fakeclf.detection import Settings, detect, look
 from fakeclf.errors import FakeclfError
 from fakeclf.reach import Reach
+from fakeclf.voters import Looked
 from tests.fakeclf.voting import bright, brightness, classifier, localizer
 
 
@@ -133,6 +135,20 @@ def test_what_saving_again_changes_flips() -> None:
     assert any("do not rely on it" in sentence for sentence in found.why)
     quick = detect(striped, models=[classifier(is_sharp)], stability=False)
     assert quick.verdict == "fake" and quick.stable is None
+
+
+def test_copies_are_looked_at_as_the_look_at_the_picture_said() -> None:
+    voter, seen = classifier(brightness), []
+
+    def again(pixels: np.ndarray) -> Looked:
+        seen.append(pixels.shape)
+        return Looked(0.0)
+
+    bright_picture = picture(240, None)
+    assert detect(bright_picture, models=[voter]).stable == "stable" and not seen
+    said = dataclasses.replace(voter, look=lambda pixels: voter.look(pixels)._replace(again=again))
+    found = detect(bright_picture, models=[said])
+    assert found.verdict == "fake" and len(found.flips_after) == len(seen) == 2
 
 
 def test_a_file_its_png_copy_and_its_pixels_give_the_same(tmp_path: Path) -> None:

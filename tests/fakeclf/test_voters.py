@@ -38,7 +38,7 @@ def test_a_bundle_is_opened_by_name_and_once(saved: Path) -> None:
     assert voter.name == "cifake-robust" and voter.reach == Reach(8, 64) and voter.calibration is None
     assert open_voters(["cifake-robust", saved])[0] is voter and len(open_voters("cifake-robust,cifake-robust")) == 1
     for size in ((20, 30), (9, 50)):
-        raw, mask, _ = voter.look(np.full((*size, 3), 255, np.uint8))
+        raw, mask, *_ = voter.look(np.full((*size, 3), 255, np.uint8))
         assert raw == pytest.approx(1 - 1 / (1 + np.exp(-2)), abs=1e-5) and mask is None
     assert voter.vote(0.7).says == "fake" and voter.vote(0.5).says == "real"  # the card's threshold, no band
     bundle.set_calibration("cifake-robust", calibration(0.9, 0.2).to_json())

@@ -174,6 +174,11 @@ def test_a_network_is_joined_by_the_pictures_history_where_its_card_says_so(
         expected = with_history(expected, history)
     np.testing.assert_allclose(found.mask, expected)
     assert "JPEG compression" in look_localizer("joined")(pixels).remark and not look_localizer("alone")(pixels).remark
+    # Copies of a picture that shows a history are searched for it, those of another are not.
+    assert look_localizer("joined")(pixels).again is None
+    again = look_localizer("joined")(picture(160, 140)).again
+    assert again is not None and not again(pixels).remark
+    np.testing.assert_array_equal(again(pixels).mask, joined.in_tiles(pixels).mask)
     # As asked, whatever the card says; and where there is no history, the network alone.
     assert open_localizer("alone", history=True)(pixels).histories
     assert not open_localizer("joined", history=False)(pixels).histories
