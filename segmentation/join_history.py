@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from segmentation.block_maps import block_means, smoothed
 from segmentation.jpeg_history import JpegHistory, missing_history
 from segmentation.own_pattern import OwnPattern, own_pattern
 from segmentation.periodic_history import PeriodicHistory, missing_pattern
+from segmentation.residual_patterns import residuals
 
 History = JpegHistory | PeriodicHistory | OwnPattern
 """What a part of a picture went without, or through alone, as the rest of it shows."""
@@ -27,12 +30,13 @@ def histories(pixels: np.ndarray, mask: np.ndarray) -> tuple[History, ...]:
     ``mask``, a network's P(inpainted), decides where blocks of 8 pixels can be those of a pasted part or what a large
     hole left of a photograph.
     """
-    own, jpeg = own_pattern(pixels), missing_history(pixels)
+    made = cache(lambda: residuals(pixels))  # at most once for both
+    own, jpeg = own_pattern(pixels, made), missing_history(pixels)
     if own is not None and _is_what_was_left(own, mask):
         own = None
     if own is not None and jpeg is not None and jpeg.missing > 0.5:  # the blocks that it takes for the photograph's
         jpeg = None
-    return tuple(history for history in (jpeg, missing_pattern(pixels), own) if history is not None)
+    return tuple(history for history in (jpeg, missing_pattern(pixels, made), own) if history is not None)
 
 
 def _is_what_was_left(own: OwnPattern, mask: np.ndarray) -> bool:

@@ -17,13 +17,14 @@ doi:10.1016/j.sigpro.2009.03.025.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fakeclf import traces
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import LARGE, LOUDNESSES, TEXTURED, Residual, around, residuals
+from segmentation.residual_patterns import LARGE, LOUDNESSES, TEXTURED, Residual, Residuals, around, residuals
 
 LEAST = 160
 """Shorter side of a picture that is looked at, pixels."""
@@ -77,14 +78,17 @@ class OwnPattern:
         )
 
 
-def own_pattern(pixels: np.ndarray) -> OwnPattern | None:
-    """The pattern that only part of a picture, uint8 RGB (height, width, 3), has; None where none is found."""
+def own_pattern(pixels: np.ndarray, made: Callable[[], Residuals] | None = None) -> OwnPattern | None:
+    """The pattern that only part of a picture, uint8 RGB (height, width, 3), has; None where none is found.
+
+    ``made`` gives the picture's ``residuals``; default: they are made here.
+    """
     height, width = pixels.shape[:2]
     if min(height, width) < LEAST or height * width > LARGE:
         return None
     if traces.read(pixels).jpeg_grid is not None:
         return None
-    every, seen = residuals(pixels)
+    every, seen = residuals(pixels) if made is None else made()
     if seen.mean() < TEXTURED:
         return None
     size = int(np.ceil(np.sqrt(seen.size / MANY)))

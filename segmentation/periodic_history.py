@@ -20,12 +20,22 @@ doi:10.1109/TIFS.2004.924603.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from segmentation.block_maps import Grid, smoothed, to_pixels
-from segmentation.residual_patterns import LARGE, LOUDNESSES, TEXTURED, WINDOW, Residual, in_windows, residuals
+from segmentation.residual_patterns import (
+    LARGE,
+    LOUDNESSES,
+    TEXTURED,
+    WINDOW,
+    Residual,
+    Residuals,
+    in_windows,
+    residuals,
+)
 
 LEAST = 128
 """Shorter side of a picture that is looked at, pixels: fewer periods stand out of no spectrum."""
@@ -80,11 +90,14 @@ class PeriodicHistory:
         )
 
 
-def missing_pattern(pixels: np.ndarray) -> PeriodicHistory | None:
-    """The pattern that part of a picture, uint8 RGB (height, width, 3), lacks; None where none is found."""
+def missing_pattern(pixels: np.ndarray, made: Callable[[], Residuals] | None = None) -> PeriodicHistory | None:
+    """The pattern that part of a picture, uint8 RGB (height, width, 3), lacks; None where none is found.
+
+    ``made`` gives the picture's ``residuals``; default: they are made here.
+    """
     if min(pixels.shape[:2]) < LEAST or pixels.shape[0] * pixels.shape[1] > LARGE:
         return None
-    every, seen = residuals(pixels)
+    every, seen = residuals(pixels) if made is None else made()
     having = _having(every, seen) if seen.mean() >= TEXTURED else None
     if having is None:
         return None

@@ -48,8 +48,12 @@ class Residual:
     axis: int
 
 
-def residuals(pixels: np.ndarray) -> tuple[list[Residual], np.ndarray]:
-    """All of them, and which windows have texture and enough pixels that are not clipped."""
+Residuals = tuple[list[Residual], np.ndarray]
+"""All of a picture's, and which windows have texture and enough pixels that are not clipped."""
+
+
+def residuals(pixels: np.ndarray) -> Residuals:
+    """Of a picture, uint8 RGB (height, width, 3)."""
     usable = np.zeros(pixels.shape[:2], np.float32)
     inner = slice(2, -2)
     usable[inner, inner] = np.all((pixels > 2) & (pixels < 253), axis=2)[inner, inner]
