@@ -146,13 +146,16 @@ def _blocks(values: np.ndarray, grid: Grid) -> np.ndarray:
 def sample(luma: np.ndarray, whole: np.ndarray, grid: Grid, frequencies: int, most: int = SAMPLE) -> np.ndarray:
     """Absolute coefficients, (blocks, frequencies), of usable ones among blocks that are spread evenly."""
     rows, columns = ((side - start) // 8 for side, start in zip(luma.shape, grid, strict=True))
-    places = np.unique(np.linspace(0, rows * columns - 1, min(most, rows * columns)).astype(int))
+    places = np.linspace(0, rows * columns - 1, min(most, rows * columns)).astype(int)
     inner = np.arange(8)
     down = (grid[0] + 8 * (places // columns))[:, None, None] + inner[:, None]
     across = (grid[1] + 8 * (places % columns))[:, None, None] + inner
     blocks = luma[down, across].reshape(-1, 64)
     sizes = np.abs(blocks @ _basis())
-    return sizes[whole[down, across].all((1, 2)) & ~_plain(blocks, sizes), :frequencies]
+    usable = ~_plain(blocks, sizes)
+    if not whole.all():
+        usable &= whole[down, across].all((1, 2))
+    return sizes[usable, :frequencies]
 
 
 def _plain(blocks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
