@@ -36,7 +36,7 @@ WAVES = (
 )
 """Coefficients of the cosine transform: along, across and diagonal, from slow to fast."""
 FAINT = 0.3
-"""Added to a coefficient before its logarithm: less than rounding to bytes leaves."""
+"""Added to a coefficient before its logarithm: what rounding to bytes leaves, about."""
 MOST = 4.0
 """Log odds, either way, that are explained at most: beyond them a network is sure, and would count too much."""
 PULL = 0.3
